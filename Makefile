@@ -1,0 +1,56 @@
+# One obvious target for each thing; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# In the order in which their go.mod files depend on each other.
+MODULES    := kit adapters .
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+FUZZTIME   ?= 20s
+export GOWORK := off
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: deps
+deps: ## install what the tests need (idempotent; says what and why)
+	@scripts/deps.sh
+
+.PHONY: test
+test: deps ## run all tests
+	@for m in $(MODULES); do echo "== go test: $$m"; (cd $$m && go test ./...); done
+
+.PHONY: check
+check: ## formatting, vet, linters, arch rules, race detector, tidy modules, known vulnerabilities, dead links
+	@scripts/check.sh "$(STATICCHECK)" "$(GOVULNCHECK)"
+
+.PHONY: nightly
+nightly: ## the same tests longer: race detector over everything, each fuzz target for minutes
+	@for m in $(MODULES); do echo "== go test -race: $$m"; (cd $$m && go test -race -count=3 ./...); done
+	@$(MAKE) fuzz FUZZTIME=$${FUZZTIME:-5m}
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (20s)
+	@scripts/fuzz.sh "$(FUZZTIME)"
+
+.PHONY: bench-inference
+bench-inference: ## the tree engine beside ONNX Runtime, XGBoost, tl2cgen and oneDAL (needs a C compiler)
+	@cd bench && ./setup-peers.sh && go run ./inference
+
+.PHONY: bench-serve
+bench-serve: ## CPU of the server process a request, beside a constant net/http handler
+	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./serve -dougong ../bin/dougong
+
+.PHONY: build
+build: ## build bin/dougong, without cgo
+	CGO_ENABLED=0 go build -trimpath -o bin/dougong ./cmd/dougong
+
+.PHONY: install
+install: ## install dougong into GOBIN
+	CGO_ENABLED=0 go install -trimpath ./cmd/dougong
+
+.PHONY: fixtures
+fixtures: ## make the model fixtures anew from the libraries themselves (needs Python and PyPI)
+	services/inference/modelfile/testdata/make_fixtures.sh

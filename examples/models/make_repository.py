@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Lays out the demo repository from trained models and the reference library's own predictions.
+
+    make_repository.py DATA_FOLDER
+
+DATA_FOLDER holds loan-default/ and loan-mini/ as README.md beside this file describes them. Golden
+rows are taken from cases.csv, whose predictions XGBoost made: never from Dougong's own answers.
+Standard library only.
+"""
+import csv
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+GOLDEN_ROWS = 8
+
+LOAN = "Probability that a LendingClub loan is not paid back."
+MODELS = [
+    # name, version, source folder, model file, column of cases.csv with the predictions, description
+    ("loan-default", "1", "loan-default", "loan_default_full.json", "full", LOAN + " 300 trees, depth 6."),
+    ("loan-default", "2", "loan-default", "loan_default_v2.json", "v2", LOAN + " 400 trees, depth 7."),
+    ("loan-lite", "1", "loan-default", "loan_default_lite.json", "lite", LOAN + " 20 trees, depth 3: cheap, and nearly as good."),
+    ("loan-mini", "1", "loan-mini", "loan_mini.json", "prediction", "The smallest real model: " + LOAN[0].lower() + LOAN[1:]),
+]
+POLICIES = {
+    "loan-default": ("1", ["2"]),
+    "loan-lite": ("1", []),
+    "loan-mini": ("1", []),
+}
+
+
+def pick(rows, names):
+    """Rows evenly over the file, and one with a missing cell if there is any: fixed, so that a rerun changes nothing."""
+    step = (len(rows) - 1) / (GOLDEN_ROWS - 1)
+    picked = [rows[round(i * step)] for i in range(GOLDEN_ROWS)]
+    missing = [r for r in rows if any(r[n] == "" for n in names)]
+    if missing and not any(r in missing for r in picked):
+        picked.insert(1, missing[0])
+    return picked
+
+
+def main():
+    data = pathlib.Path(sys.argv[1])
+    for name, version, folder, model, column, description in MODELS:
+        out = HERE / name / version
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data / folder / model, out / "model.json")
+        (out / "model.json").chmod(0o644)
+        body = (out / "model.json").read_bytes()
+        learner = json.loads(body)["learner"]
+        with open(data / folder / "cases.csv", newline="") as f:
+            cases = list(csv.DictReader(f))
+        header = list(cases[0])
+        names = learner["feature_names"] or header[: int(learner["learner_model_param"]["num_feature"])]
+        if column not in header:
+            column = header[-1]
+        with open(out / "model.yaml", "w") as f:
+            f.write("# Made by make_repository.py; the golden outputs are XGBoost's own predictions.\n")
+            f.write(f"description: {json.dumps(description)}\n")
+            f.write("file: model.json\n")
+            f.write(f"sha256: {hashlib.sha256(body).hexdigest()}\n")
+            f.write(f"objective: {learner['objective']['name']}\n")
+            f.write("inputs:\n")
+            for n in names:
+                f.write(f"  - {n}\n")
+            f.write("golden:\n  tolerance: 1e-6\n  rows:\n")
+            for row in pick(cases, names):
+                cells = ", ".join(row[n] if row[n] != "" else "null" for n in names)
+                f.write(f"    - input: [{cells}]\n      output: [{row[column]}]\n")
+    for name, (serve, also) in POLICIES.items():
+        with open(HERE / name / "policy.yaml", "w") as f:
+            f.write("# Which versions are loaded and which one answers. A folder that is not named here is not served.\n")
+            f.write(f'serve: "{serve}"\n')
+            if also:
+                f.write("also: [" + ", ".join(f'"{v}"' for v in also) + "]\n")
+
+
+main()

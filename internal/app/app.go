@@ -1,0 +1,202 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dougong-io/dougong/adapters/prom"
+	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/internal/httpserver"
+	"github.com/dougong-io/dougong/kit/lifecycle"
+)
+
+// processName names the process among the states and log lines of its services.
+const processName = "dougong"
+
+// App is a process with its services and servers.
+type App struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *prom.Registry
+	limits  *prom.Limits
+	states  lifecycle.Observer
+	names   []string
+	running []built // beside names
+	public  *httpserver.Server
+	admin   *httpserver.Server
+	group   *lifecycle.Group
+	started time.Time
+}
+
+// New puts the services together. It reads the files that the configuration names for the servers, and
+// starts nothing.
+func New(cfg Config, services []string, logs io.Writer) (*App, error) {
+	a := &App{cfg: cfg, log: newLogger(logs, cfg.Log), metrics: prom.New(), started: time.Now()}
+	a.limits = prom.NewLimits(a.metrics)
+	stateMetrics := prom.NewLifecycle(a.metrics)
+	a.states = lifecycleObservers{stateMetrics, stateLog{a.log}}
+	for _, name := range append([]string{processName}, services...) {
+		stateMetrics.Begin(name)
+	}
+	if err := a.buildServers(logs); err != nil {
+		return nil, err
+	}
+	members := []lifecycle.Member{
+		{Name: "memory guard", Run: newMemoryGuard(cfg.Memory, a.log).Run},
+		{Name: "admin server", Run: a.admin.Run},
+	}
+	for _, b := range builders {
+		if !slices.Contains(services, b.name) {
+			continue
+		}
+		s, err := b.build(a)
+		if err != nil {
+			return nil, err
+		}
+		s.Register(func(pattern, role string, handler http.Handler) {
+			a.public.HandleRoute(httpserver.Route{Pattern: pattern, Role: auth.Role(role), Handler: handler, Service: b.name})
+		})
+		a.names, a.running = append(a.names, b.name), append(a.running, s)
+		members = append(members, lifecycle.Member{Name: "service " + b.name, Run: untilReady(s)})
+	}
+	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
+	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run})
+	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states))
+	if err != nil {
+		return nil, err
+	}
+	a.group = group
+	return a, nil
+}
+
+func (a *App) buildServers(logs io.Writer) error {
+	var err error
+	httpMetrics := newHTTPMetrics(a.metrics)
+	deps := httpserver.Deps{
+		Service:   processName,
+		Logger:    a.log,
+		AccessLog: logs,
+		Observer:  httpMetrics,
+		Live:      a.live,
+		Ready:     a.ready,
+	}
+	if a.public, err = httpserver.New(a.cfg.HTTP, deps); err != nil {
+		return fmt.Errorf("http.%w", err)
+	}
+	httpMetrics.watch(a.public)
+	deps.Observer = nil // the metrics are those of the services' clients
+	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
+		Deps:       deps,
+		Metrics:    a.metrics.Handler(),
+		Status:     func(context.Context) any { return a.status() },
+		Invariants: func(context.Context) any { return a.invariants() },
+	})
+	if err != nil {
+		return fmt.Errorf("admin.%w", err)
+	}
+	return nil
+}
+
+// untilReady is a service's Run for the group: it tells when the service's state says that it serves.
+func untilReady(s service) func(ctx context.Context, ready func()) error {
+	return func(ctx context.Context, ready func()) error {
+		waiting, stop := context.WithCancel(ctx)
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			if _, err := s.Lifecycle().Wait(waiting, lifecycle.State.Serving); err == nil {
+				ready()
+			}
+		}()
+		defer func() { stop(); <-told }()
+		return s.Run(ctx)
+	}
+}
+
+// Run starts everything, calls up when requests are served, and returns when ctx has ended and
+// everything has stopped. An error names what failed, or what did not stop in time.
+func (a *App) Run(ctx context.Context, up func()) error {
+	// A handler that computes must not be alone with the processor: health and metrics need one too.
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2)
+	}
+	waiting, stop := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		if state, err := a.group.Wait(waiting, func(s lifecycle.State) bool { return s != lifecycle.Initializing }); err == nil && state.Serving() {
+			a.log.Info("serving", "http", a.public.Addr().String(), "admin", a.admin.Addr().String(), "took_ms", time.Since(a.started).Milliseconds())
+			up()
+		}
+	}()
+	err := a.group.Run(ctx)
+	stop()
+	<-told
+	if err != nil {
+		a.log.Error("stopped", "error_code", "stopped_with_error", "error", err)
+		return err
+	}
+	a.log.Info("stopped")
+	return nil
+}
+
+// live fails when the process cannot heal itself.
+func (a *App) live() error {
+	if status := a.group.Status(); status.State == lifecycle.Failed {
+		return errors.Join(errors.New("failed"), status.Cause)
+	}
+	return nil
+}
+
+// ready tells the state that matters most to a caller: that of the process, else the least good one of
+// its services.
+func (a *App) ready() (state string, ok bool) {
+	worst := a.group.State()
+	if worst == lifecycle.Ready {
+		for _, s := range a.running {
+			if state := s.Lifecycle().State(); state != lifecycle.Ready && (worst == lifecycle.Ready || !state.Serving()) {
+				worst = state
+			}
+		}
+	}
+	return worst.String(), worst.Serving()
+}
+
+// Welcome says in a few lines what runs where and what to try next. It is for people, once Run has said
+// that requests are served.
+func (a *App) Welcome() string {
+	var b strings.Builder
+	url, admin := baseURL(a.public.Addr(), a.cfg.HTTP), baseURL(a.admin.Addr(), a.cfg.Admin)
+	fmt.Fprintf(&b, "Dougong is up after %v.\n\n", time.Since(a.started).Round(time.Millisecond))
+	var try []string
+	for i, s := range a.running {
+		w := s.welcome(url)
+		for _, line := range w.serves {
+			fmt.Fprintf(&b, "  %-10s %s\n", a.names[i], line)
+		}
+		try = append(try, w.try...)
+	}
+	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
+	for _, command := range append(try, "curl "+admin+"/statusz") {
+		fmt.Fprintf(&b, "  %s\n", command)
+	}
+	fmt.Fprintf(&b, "\nCtrl-C drains for %v and stops; a second one stops at once.\n", a.cfg.Lifecycle.DrainDelay)
+	return b.String()
+}
+
+func baseURL(addr net.Addr, cfg httpserver.Config) string {
+	scheme := "http"
+	if cfg.TLS.CertFile != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + addr.String()
+}

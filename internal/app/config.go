@@ -1,0 +1,45 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/dougong-io/dougong/internal/httpserver"
+	"github.com/dougong-io/dougong/kit/lifecycle"
+	"github.com/dougong-io/dougong/services/inference"
+)
+
+// Config is the whole configuration file.
+type Config struct {
+	HTTP      httpserver.Config `json:"http" doc:"The public HTTP listener, shared by all services."`
+	Admin     httpserver.Config `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read."`
+	Lifecycle lifecycle.Config  `json:"lifecycle" doc:"How the process starts, drains and stops."`
+	Log       LogConfig         `json:"log" doc:"The log on standard error."`
+	Memory    MemoryConfig      `json:"memory" doc:"How the process stays below the memory limit of its cgroup."`
+	Inference inference.Config  `json:"inference" doc:"The inference service."`
+}
+
+// LogConfig says what is logged.
+type LogConfig struct {
+	Level slog.Level `json:"level" doc:"The lowest level that is logged: DEBUG, INFO, WARN or ERROR."`
+}
+
+// DefaultConfig serves the demo on loopback.
+func DefaultConfig() Config {
+	return Config{
+		HTTP:      httpserver.DefaultConfig(),
+		Admin:     httpserver.DefaultAdminConfig(),
+		Lifecycle: lifecycle.DefaultConfig(),
+		Log:       LogConfig{Level: slog.LevelInfo},
+		Memory:    DefaultMemoryConfig(),
+		Inference: inference.DefaultConfig(),
+	}
+}
+
+// Validate reports what does not fit between the sections.
+func (c Config) Validate() error {
+	if c.HTTP.DrainTimeout > c.Lifecycle.StopTimeout {
+		return fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package app
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dougong-io/dougong/adapters/prom"
+	"github.com/dougong-io/dougong/services/inference"
+)
+
+// inferenceMetrics implements inference.Observer.
+type inferenceMetrics struct {
+	results *prom.FuncVec
+	rows    *prometheus.CounterVec
+	took    *prometheus.HistogramVec
+	scoring *prometheus.GaugeVec
+
+	mu       sync.Mutex
+	versions map[[2]string]*versionMetrics
+}
+
+func newInferenceMetrics(r *prom.Registry) *inferenceMetrics {
+	byVersion := []string{"model", "version"}
+	return &inferenceMetrics{
+		versions: make(map[[2]string]*versionMetrics),
+		results: r.UntypedFuncVec(prom.Opts{Name: "ai_inference_result", Labels: []string{"model", "version", "result"},
+			Help: "Count of prediction requests by how they ended: ok, invalid, rejected, expired or failed. Model and version are unknown for requests that ended before one was found."}),
+		rows: r.CounterVec(prom.Opts{Name: "dougong_inference_rows_total", Labels: byVersion, Help: "Rows that were scored and answered."}),
+		scoring: r.GaugeVec(prom.Opts{Name: "dougong_inference_inflight_requests", Unit: "requests", Labels: byVersion,
+			Help: "Prediction requests of which the version is known and that are not answered yet."}),
+		took: r.HistogramVec(prom.Opts{Name: "dougong_inference_duration_seconds", Unit: "seconds", Labels: byVersion,
+			Help: "Time from admission to answer of the prediction requests that were answered."}),
+	}
+}
+
+// unknown stands for the model and version of requests that ended before one was found.
+const unknown = "unknown"
+
+// Version resolves the labels, so that a request costs a few atomic operations.
+func (m *inferenceMetrics) Version(model, version string) inference.VersionObserver {
+	if model == "" {
+		model, version = unknown, unknown
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := [2]string{model, version}
+	if v, ok := m.versions[key]; ok {
+		return v
+	}
+	v := &versionMetrics{}
+	m.versions[key] = v
+	for result := range inference.Results {
+		count := &v.results[result]
+		m.results.Add(func() float64 { return float64(count.Load()) }, model, version, result.String())
+	}
+	if model != unknown {
+		v.rows, v.took = m.rows.WithLabelValues(model, version), m.took.WithLabelValues(model, version)
+		v.scoring = m.scoring.WithLabelValues(model, version)
+	}
+	return v
+}
+
+type versionMetrics struct {
+	results [inference.Results]atomic.Uint64
+	rows    prometheus.Counter  // nil for unknown, which answers nothing
+	took    prometheus.Observer // likewise
+	scoring prometheus.Gauge    // likewise
+}
+
+func (v *versionMetrics) Begin() { v.scoring.Inc() }
+
+func (v *versionMetrics) Predicted(result inference.Result, rows int, took time.Duration) {
+	v.results[result].Add(1)
+	if v.scoring != nil {
+		v.scoring.Dec()
+	}
+	if result == inference.OK {
+		v.rows.Add(float64(rows))
+		v.took.Observe(took.Seconds())
+	}
+}

@@ -1,0 +1,157 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MemoryConfig keeps the process below the limit at which its cgroup would kill it.
+type MemoryConfig struct {
+	LimitPercent    int `json:"limit_percent" doc:"Share of the cgroup's memory limit that becomes Go's soft limit (GOMEMLIMIT, which wins if it is set). 0: none."`
+	PressurePercent int `json:"pressure_percent" doc:"Share of the soft limit above which the collector runs more often; it goes back 10 points below."`
+	PressureGOGC    int `json:"pressure_gogc" doc:"GOGC under pressure."`
+}
+
+// DefaultMemoryConfig leaves a tenth of the limit to what Go does not count.
+func DefaultMemoryConfig() MemoryConfig {
+	return MemoryConfig{LimitPercent: 90, PressurePercent: 80, PressureGOGC: 30}
+}
+
+// Validate reports every fault at once.
+func (c MemoryConfig) Validate() error {
+	var faults []error
+	if c.LimitPercent < 0 || c.LimitPercent > 100 {
+		faults = append(faults, fmt.Errorf("limit_percent: must be 0 to 100, is %d", c.LimitPercent))
+	}
+	if c.PressurePercent < 11 || c.PressurePercent > 100 {
+		faults = append(faults, fmt.Errorf("pressure_percent: must be 11 to 100, is %d", c.PressurePercent))
+	}
+	if c.PressureGOGC < 5 || c.PressureGOGC > 100 {
+		faults = append(faults, fmt.Errorf("pressure_gogc: must be 5 to 100, is %d", c.PressureGOGC))
+	}
+	return errors.Join(faults...)
+}
+
+// memoryGuard sets Go's soft memory limit from the cgroup and lowers GOGC while memory is short.
+type memoryGuard struct {
+	cfg   MemoryConfig
+	log   *slog.Logger
+	root  fs.FS // the root file system
+	tick  time.Duration
+	used  func() uint64
+	limit int64 // the soft limit in force, math.MaxInt64 for none
+}
+
+func newMemoryGuard(cfg MemoryConfig, log *slog.Logger) *memoryGuard {
+	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory}
+}
+
+// Run sets the limit, then watches until ctx ends and puts both settings back.
+func (g *memoryGuard) Run(ctx context.Context, ready func()) error {
+	before := debug.SetMemoryLimit(-1)
+	g.limit = before
+	if cgroup, ok := cgroupMemoryLimit(g.root); ok && g.cfg.LimitPercent > 0 && before == math.MaxInt64 {
+		g.limit = cgroup / 100 * int64(g.cfg.LimitPercent)
+		debug.SetMemoryLimit(g.limit)
+		defer debug.SetMemoryLimit(before)
+		g.log.Info("memory limit set", "cgroup_bytes", cgroup, "limit_bytes", g.limit)
+	}
+	ready()
+	if g.limit == math.MaxInt64 {
+		<-ctx.Done()
+		return nil
+	}
+	g.watch(ctx)
+	return nil
+}
+
+func (g *memoryGuard) watch(ctx context.Context) {
+	ticker := time.NewTicker(g.tick)
+	defer ticker.Stop()
+	pressed, normal := false, 0
+	defer func() {
+		if pressed {
+			debug.SetGCPercent(normal)
+		}
+	}()
+	high := uint64(g.limit) / 100 * uint64(g.cfg.PressurePercent)
+	low := uint64(g.limit) / 100 * uint64(g.cfg.PressurePercent-10)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		switch used := g.used(); {
+		case !pressed && used > high:
+			pressed, normal = true, debug.SetGCPercent(g.cfg.PressureGOGC)
+			g.log.Warn("memory pressure: collecting more often", "used_bytes", used, "limit_bytes", g.limit, "gogc", g.cfg.PressureGOGC)
+		case pressed && used < low:
+			pressed = false
+			debug.SetGCPercent(normal)
+			g.log.Info("memory pressure over", "used_bytes", used, "gogc", normal)
+		}
+	}
+}
+
+// goMemory is what counts against Go's soft limit.
+func goMemory() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
+}
+
+// cgroupMemoryLimit finds the smallest limit on the way from the process's cgroup to the root, for
+// cgroup v2 and v1. A container often sees its own cgroup as the root, so both places are tried.
+func cgroupMemoryLimit(root fs.FS) (limit int64, ok bool) {
+	data, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0, false
+	}
+	limit = math.MaxInt64
+	for line := range strings.Lines(string(data)) {
+		// hierarchy:controllers:path; v2 has no controllers.
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		base, file := "", ""
+		switch {
+		case parts[1] == "":
+			base, file = "sys/fs/cgroup", "memory.max"
+		case strings.Contains(","+parts[1]+",", ",memory,"):
+			base, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		default:
+			continue
+		}
+		for dir := path.Clean("/" + parts[2]); ; dir = path.Dir(dir) {
+			if n, err := readLimit(root, path.Join(base, dir, file)); err == nil {
+				limit = min(limit, n)
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	// v1 says "no limit" with a number near the largest one.
+	return limit, limit < 1<<60
+}
+
+func readLimit(root fs.FS, file string) (int64, error) {
+	data, err := fs.ReadFile(root, file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+}

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+
+	"github.com/dougong-io/dougong/examples/models"
+	"github.com/dougong-io/dougong/kit/lifecycle"
+	"github.com/dougong-io/dougong/services/inference"
+)
+
+// service is what the house asks of a service.
+type service interface {
+	Run(ctx context.Context) error
+	Lifecycle() *lifecycle.Machine
+	Register(handle func(pattern, role string, handler http.Handler))
+	Invariants(report func(name string, err error))
+}
+
+// built is a service with what only its builder knows of it.
+type built struct {
+	service
+	status  func() any               // for /statusz
+	welcome func(url string) welcome // for people, once it is ready
+}
+
+// welcome is what a service says of itself at start-up.
+type welcome struct {
+	serves []string // a line each: address, then what is there
+	try    []string // commands
+}
+
+// builders lists the services that there are, in the order in which they start.
+var builders = []struct {
+	name  string
+	build func(a *App) (built, error)
+}{
+	{"inference", buildInference},
+}
+
+// Services names the services that there are, in the order in which they start.
+func Services() []string {
+	names := make([]string, len(builders))
+	for i, b := range builders {
+		names[i] = b.name
+	}
+	return names
+}
+
+func buildInference(a *App) (built, error) {
+	repo, err := modelRepository(a.cfg.Inference.Repository)
+	if err != nil {
+		return built{}, fmt.Errorf("inference.repository: %w", err)
+	}
+	s, err := inference.New(a.cfg.Inference, inference.Deps{
+		Models:   repo,
+		Decode:   decodeYAML,
+		Observer: newInferenceMetrics(a.metrics),
+		Limit:    a.limits.Observer("inference"),
+		State:    a.states,
+		Log:      a.log.With("service", "inference"),
+	})
+	if err != nil {
+		return built{}, err
+	}
+	a.limits.Watch("inference", s.Limit())
+	return built{
+		service: s,
+		status:  func() any { return s.Status() },
+		welcome: func(url string) welcome { return welcomeInference(s, url) },
+	}, nil
+}
+
+// modelRepository opens what inference.repository names.
+func modelRepository(name string) (fs.FS, error) {
+	if name == inference.DemoRepository {
+		return models.Repository, nil
+	}
+	// A Root keeps links in the folder from leading out of it.
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return root.FS(), nil
+}
+
+func welcomeInference(s *inference.Service, url string) welcome {
+	w := welcome{serves: []string{url + "/v1/predict  models:"}}
+	hasMini := false
+	for _, m := range s.Status().Models {
+		w.serves[0] += " " + m.Name
+		hasMini = hasMini || m.Name == "loan-mini"
+	}
+	if hasMini {
+		w.try = append(w.try, fmt.Sprintf(`curl %s/v1/predict -d '{"model":"loan-mini","input":[0.1,0.9]}'`, url))
+	}
+	w.try = append(w.try, "curl "+url+"/v1/models")
+	return w
+}

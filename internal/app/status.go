@@ -1,0 +1,85 @@
+package app
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/dougong-io/dougong/kit/lifecycle"
+)
+
+// statusDocument is what /statusz shows.
+type statusDocument struct {
+	Version    string          `json:"version"`
+	State      string          `json:"state"`
+	Cause      string          `json:"cause,omitempty"`
+	Uptime     string          `json:"uptime"`
+	Goroutines int             `json:"goroutines"`
+	Processors int             `json:"gomaxprocs"`
+	HeapBytes  uint64          `json:"go_memory_bytes"`
+	InFlight   []string        `json:"requests_in_flight"`
+	Services   []serviceStatus `json:"services"`
+}
+
+type serviceStatus struct {
+	Name   string          `json:"name"`
+	State  lifecycle.State `json:"state"`
+	Cause  string          `json:"cause,omitempty"`
+	Since  time.Time       `json:"since"`
+	Status any             `json:"status"`
+}
+
+// mostInFlight bounds what /statusz lists of the requests in flight.
+const mostInFlight = 20
+
+func (a *App) status() statusDocument {
+	state, _ := a.ready()
+	doc := statusDocument{
+		Version: Version(), State: state, Uptime: time.Since(a.started).Round(time.Second).String(),
+		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), HeapBytes: goMemory(), InFlight: []string{},
+	}
+	if cause := a.group.Status().Cause; cause != nil {
+		doc.Cause = cause.Error()
+	}
+	for i, r := range a.public.InFlight() {
+		if i == mostInFlight {
+			break
+		}
+		doc.InFlight = append(doc.InFlight, r.String())
+	}
+	for i, s := range a.running {
+		status := s.Lifecycle().Status()
+		line := serviceStatus{Name: a.names[i], State: status.State, Since: status.Since, Status: s.status()}
+		if status.Cause != nil {
+			line.Cause = status.Cause.Error()
+		}
+		doc.Services = append(doc.Services, line)
+	}
+	return doc
+}
+
+// invariant is one line of /debug/invariants.
+type invariant struct {
+	Service string `json:"service"`
+	Name    string `json:"name"`
+	Holds   bool   `json:"holds"`
+	Error   string `json:"error,omitempty"`
+}
+
+type invariantsDocument struct {
+	Hold       bool        `json:"hold"` // all of them
+	Invariants []invariant `json:"invariants"`
+}
+
+func (a *App) invariants() invariantsDocument {
+	doc := invariantsDocument{Hold: true, Invariants: []invariant{}}
+	for i, s := range a.running {
+		s.Invariants(func(name string, err error) {
+			line := invariant{Service: a.names[i], Name: name, Holds: err == nil}
+			if err != nil {
+				line.Error, doc.Hold = err.Error(), false
+			}
+			doc.Invariants = append(doc.Invariants, line)
+		})
+	}
+	return doc
+}

@@ -1,0 +1,190 @@
+package httpserver
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// responseWriter counts what a handler sends, and replaces the mux's own plain
+// text for 404 and 405. It offers everything that net/http's does; a feature
+// that the protocol lacks (Hijack on HTTP/2) answers http.ErrNotSupported.
+type responseWriter struct {
+	w       http.ResponseWriter
+	x       *exchange
+	status  int // 0 until it is sent
+	written int64
+	swallow bool // the mux's text after we have answered
+}
+
+func (w *responseWriter) Header() http.Header { return w.w.Header() }
+
+// Unwrap lets http.ResponseController reach the rest.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.w }
+
+func (w *responseWriter) WriteHeader(status int) {
+	if w.status == 0 && w.x.route == nil && w.x.failed == "" {
+		switch status {
+		case http.StatusNotFound:
+			w.x.refuse(status, "not_found", "nothing is served at this path")
+			w.swallow = true
+			return
+		case http.StatusMethodNotAllowed:
+			w.x.refuse(status, "method_not_allowed", "this path takes: "+w.Header().Get("Allow"))
+			w.swallow = true
+			return
+		}
+	}
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
+	}
+	w.w.WriteHeader(status)
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.before() {
+		return len(p), nil
+	}
+	n, err := w.w.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// WriteString is what io.WriteString looks for.
+func (w *responseWriter) WriteString(s string) (int, error) {
+	if w.before() {
+		return len(s), nil
+	}
+	n, err := io.WriteString(w.w, s)
+	w.written += int64(n)
+	return n, err
+}
+
+// ReadFrom keeps sendfile: io.Copy of a file ends in net.TCPConn.ReadFrom.
+func (w *responseWriter) ReadFrom(src io.Reader) (n int64, err error) {
+	rf, ok := w.w.(io.ReaderFrom)
+	if !ok || w.x.route != nil && w.x.route.Stream {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	if w.before() {
+		return io.Copy(io.Discard, src)
+	}
+	n, err = rf.ReadFrom(src)
+	w.written += n
+	return n, err
+}
+
+// before prepares for a write, and reports whether it is to be swallowed.
+func (w *responseWriter) before() bool {
+	if w.swallow {
+		return true
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if w.x.route != nil && w.x.route.Stream {
+		w.x.extendWrite()
+	}
+	return false
+}
+
+// Flush implements http.Flusher.
+func (w *responseWriter) Flush() { _ = w.FlushError() }
+
+// FlushError sends what is buffered.
+func (w *responseWriter) FlushError() error {
+	if w.before() {
+		return nil
+	}
+	switch f := w.w.(type) {
+	case interface{ FlushError() error }:
+		return f.FlushError()
+	case http.Flusher:
+		f.Flush()
+		return nil
+	}
+	return http.ErrNotSupported
+}
+
+// Hijack hands over the connection itself, without the server's bookkeeping
+// and with exact deadlines.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h, ok := w.w.(http.Hijacker)
+	if !ok {
+		return nil, nil, http.ErrNotSupported
+	}
+	c, rw, err := h.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if w.status == 0 {
+		w.status = http.StatusSwitchingProtocols
+	}
+	if sc, ok := c.(*serverConn); ok {
+		c = sc.release()
+	}
+	return c, rw, nil
+}
+
+// extendRead and extendWrite give a stream time for its next read or write.
+func (x *exchange) extendRead() {
+	if d, ok := x.w.(interface{ SetReadDeadline(time.Time) error }); ok {
+		_ = d.SetReadDeadline(time.Now().Add(x.srv.cfg.ReadTimeout))
+	}
+}
+
+func (x *exchange) extendWrite() {
+	if d, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = d.SetWriteDeadline(time.Now().Add(x.srv.cfg.WriteTimeout))
+	}
+}
+
+// requestBody counts and bounds what a handler reads, with the errors of
+// http.MaxBytesReader. A body that declares too much is refused at once.
+type requestBody struct {
+	x        *exchange
+	rc       io.ReadCloser
+	limit    int64 // 0: none
+	left     int64
+	declared int64
+	read     int64
+	err      error
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.limit > 0 && b.declared > b.limit {
+		return 0, b.tooLarge()
+	}
+	if b.x.route.Stream {
+		b.x.extendRead()
+	}
+	if b.limit > 0 && int64(len(p))-1 > b.left {
+		p = p[:b.left+1] // one more, to tell the end from too much
+	}
+	n, err := b.rc.Read(p)
+	if b.limit > 0 && int64(n) > b.left {
+		n = int(b.left)
+		err = b.tooLarge()
+	}
+	b.left -= int64(n)
+	b.read += int64(n)
+	b.err = err
+	return n, err
+}
+
+// tooLarge also makes net/http close the connection after the answer: to read
+// the rest of the body would be what the limit is to prevent.
+func (b *requestBody) tooLarge() error {
+	if b.x.status == 0 {
+		b.x.Header().Set("Connection", "close")
+	}
+	b.err = &http.MaxBytesError{Limit: b.limit}
+	return b.err
+}
+
+func (b *requestBody) Close() error { return b.rc.Close() }

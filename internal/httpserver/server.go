@@ -1,0 +1,325 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dougong-io/dougong/internal/auth"
+)
+
+// Deps are what a server is given.
+type Deps struct {
+	Service   string       // names the process in log lines
+	Logger    *slog.Logger // nil: discards
+	AccessLog io.Writer    // where access lines go; nil: os.Stderr
+	Observer  Observer     // nil: none
+
+	// Live returns why the process cannot heal itself, nil while it can.
+	// Ready returns the state for people and whether requests are served. Both
+	// must answer without waiting; nil means live, and ready.
+	Live  func() error
+	Ready func() (state string, ok bool)
+
+	// Audit receives each change made through a route with Route.Audit; nil
+	// writes it to Logger. It is called before the client sees the end of the
+	// answer, and is never dropped.
+	Audit func(AuditEvent)
+}
+
+// Server is one listener. Register routes before Run.
+type Server struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	observer Observer
+	audit    func(AuditEvent)
+	mux      *http.ServeMux
+	other    *route
+	open     bool // roles are not asked for
+	guard    func(http.Handler) http.Handler
+	tokens   atomic.Pointer[auth.Tokens]
+	tls      *certificates // nil: no TLS
+	access   *accessLog    // nil: none
+	inflight inflight
+	draining atomic.Bool
+
+	mu       sync.Mutex
+	listener *listener // nil before Run has bound it
+	started  bool
+}
+
+// New checks the configuration and reads the files that it names. It starts
+// nothing and opens no socket.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:      cfg,
+		deps:     deps,
+		log:      deps.Logger,
+		observer: deps.Observer,
+		audit:    deps.Audit,
+		mux:      http.NewServeMux(),
+		open:     cfg.onLoopback() && cfg.TokensFile == "",
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.observer == nil {
+		s.observer = discardObserver{}
+	}
+	if s.audit == nil {
+		s.audit = func(e AuditEvent) { e.log(s.log) }
+	}
+	if cfg.TokensFile != "" {
+		if err := s.loadTokens(); err != nil {
+			return nil, fmt.Errorf("tokens_file: %w", err)
+		}
+	}
+	if cfg.TLS.CertFile != "" {
+		s.tls = &certificates{cfg: cfg.TLS}
+		if err := s.tls.load(); err != nil {
+			return nil, fmt.Errorf("tls.%w", err)
+		}
+	}
+	if cfg.AccessLog {
+		sink := deps.AccessLog
+		if sink == nil {
+			sink = os.Stderr
+		}
+		s.access = newAccessLog(sink, s.observer.LogLinesDropped)
+	}
+	s.other = s.resolve(Route{Pattern: otherRoute})
+	s.HandleRoute(Route{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.serveLive), Quiet: true})
+	s.HandleRoute(Route{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.serveReady), Quiet: true})
+	return s, nil
+}
+
+// Handle serves pattern with h to callers that hold the role; "" is everyone.
+// Like http.ServeMux it panics on a pattern that is malformed or taken.
+func (s *Server) Handle(pattern string, role auth.Role, h http.Handler) {
+	s.HandleRoute(Route{Pattern: pattern, Role: role, Handler: h})
+}
+
+// HandleRoute is Handle with all there is to say about a route.
+func (s *Server) HandleRoute(r Route) {
+	if r.Role != "" {
+		if _, err := auth.ParseRole(string(r.Role)); err != nil {
+			panic(fmt.Sprintf("httpserver: %s: %v", r.Pattern, err))
+		}
+	}
+	if r.Role == auth.Fault || r.Role == auth.Release {
+		r.Audit = true
+	}
+	if s.guard != nil {
+		r.Handler, r.Audit = s.guard(r.Handler), true
+	}
+	s.mux.Handle(r.Pattern, s.resolve(r))
+}
+
+func (s *Server) resolve(r Route) *route {
+	rt := &route{Route: r, srv: s, observer: s.observer.Route(r.Pattern), timeout: s.cfg.RequestTimeout, maxBody: s.cfg.MaxBodyBytes}
+	if rt.Service == "" {
+		rt.Service = s.deps.Service
+	}
+	switch {
+	case r.Stream:
+		rt.timeout = r.Timeout
+	case r.Timeout > 0:
+		rt.timeout = min(r.Timeout, s.cfg.RequestTimeout)
+	}
+	if r.MaxBodyBytes != 0 {
+		rt.maxBody = max(r.MaxBodyBytes, 0)
+	}
+	return rt
+}
+
+// Addr is where the server listens, nil before Run has called ready.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// InFlight lists the requests that have not ended, oldest first.
+func (s *Server) InFlight() []Request { return s.inflight.list() }
+
+// Connections returns how many there are, without upgraded ones.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	if l == nil {
+		return 0
+	}
+	return l.len()
+}
+
+// DrainError names the requests that had not ended when the drain's time was up.
+type DrainError struct {
+	After    time.Duration
+	Requests []Request
+}
+
+func (e *DrainError) Error() string {
+	names := make([]string, 0, len(e.Requests))
+	for i, r := range e.Requests {
+		if i == 10 {
+			names = append(names, fmt.Sprintf("and %d more", len(e.Requests)-i))
+			break
+		}
+		names = append(names, r.String())
+	}
+	return fmt.Sprintf("http server: %d requests had not ended %v after the stop and were cut: %s",
+		len(e.Requests), e.After, strings.Join(names, "; "))
+}
+
+// cutWait is how long a handler may take to notice that its request was cut.
+const cutWait = time.Second
+
+// Run binds the listener, calls ready (if not nil), and serves until ctx ends.
+// Then it accepts no more, answers `Connection: close`, and returns when the
+// requests in flight have ended or Config.DrainTimeout has passed; the error is
+// then a *DrainError. Everything that Run started has ended when it returns,
+// except handlers that the DrainError names and that ignore their context, and
+// a log sink that never returns. Run is called once.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	if err := s.bind(); err != nil {
+		return err
+	}
+	l := s.listener
+
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
+		ReadTimeout:       s.cfg.ReadTimeout,
+		WriteTimeout:      s.cfg.WriteTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    int(s.cfg.MaxHeaderBytes),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(quietTLSErrors{s.log.Handler()}, slog.LevelWarn),
+	}
+
+	var own sync.WaitGroup
+	stop := make(chan struct{})
+	own.Go(func() { l.sweep(stop) })
+	own.Go(func() { s.watchFiles(stop) })
+	if s.access != nil {
+		go s.access.run() // ended by close
+	}
+
+	served := make(chan error, 1)
+	go func() {
+		if s.tls != nil {
+			srv.TLSConfig = s.tls.serverConfig()
+			served <- srv.ServeTLS(l, "", "")
+		} else {
+			served <- srv.Serve(l)
+		}
+	}()
+	if ready != nil {
+		ready()
+	}
+
+	var errs []error
+	select {
+	case <-ctx.Done():
+		errs = append(errs, s.drain(srv, cut))
+		<-served
+	case err := <-served:
+		errs = append(errs, fmt.Errorf("http server on %v: %w", l.Addr(), err))
+		cut()
+		srv.Close()
+		s.awaitEmpty(cutWait)
+	}
+	close(stop)
+	own.Wait()
+	if s.access != nil && !s.access.close() {
+		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", accessCloseWait))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) bind() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return errors.New("http server: Run was called twice")
+	}
+	s.started = true
+	l, err := net.Listen("tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("http server: %w", err)
+	}
+	s.listener = newListener(l, s.cfg.MaxConnections, s.observer.ConnectionRefused)
+	return nil
+}
+
+// unusedGrace is how long a drain leaves connections on which nothing came: a
+// request may be on its way.
+const unusedGrace = 250 * time.Millisecond
+
+func (s *Server) drain(srv *http.Server, cut context.CancelFunc) error {
+	s.draining.Store(true)
+	srv.SetKeepAlivesEnabled(false)
+	bound, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	unused := time.AfterFunc(unusedGrace, func() { s.listener.closeUnused(unusedGrace) })
+	defer unused.Stop()
+	err := srv.Shutdown(bound)
+	// Upgraded connections are no longer the server's, their handlers are.
+	for err == nil && s.inflight.len() > 0 {
+		select {
+		case <-bound.Done():
+			err = bound.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	late := s.inflight.list()
+	cut()
+	srv.Close()
+	s.awaitEmpty(cutWait)
+	if len(late) == 0 {
+		return nil // only idle or half-sent connections were left
+	}
+	return &DrainError{After: s.cfg.DrainTimeout, Requests: late}
+}
+
+// awaitEmpty waits for handlers whose connection was cut.
+func (s *Server) awaitEmpty(bound time.Duration) {
+	for end := time.Now().Add(bound); s.inflight.len() > 0 && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// quietTLSErrors keeps scanners from filling the log.
+type quietTLSErrors struct{ slog.Handler }
+
+func (q quietTLSErrors) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "TLS handshake error") {
+		r.Level = slog.LevelDebug
+		if !q.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	return q.Handler.Handle(ctx, r)
+}

@@ -1,0 +1,3 @@
+module github.com/dougong-io/dougong/kit
+
+go 1.26

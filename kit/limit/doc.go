@@ -1,0 +1,22 @@
+// Package limit bounds how much work runs at once and how much waits for it, so that overload is answered
+// fast instead of making everything slow.
+//
+// A [Limit] has a fixed number of slots and, behind them, a queue of fixed length in order of arrival that
+// knows deadlines: a request that can no longer be done in time is refused at once, at the door or in the
+// queue.
+//
+// Do not use it for a rate ("100 a second for this tenant"), which it does not know, nor to keep something
+// unique, for which a mutex is cheaper. Work that nobody waits for needs a queue on disk, not this one.
+//
+// A server admits in two steps, so that a slow body takes a place but never a slot:
+//
+//	permit, err := l.Admit(deadline) // before the body is read; never blocks
+//	if err != nil {
+//		return err // a *RejectedError: answer 429 or 503 with its RetryAfter
+//	}
+//	defer permit.Done()
+//	// … read the body, then:
+//	err = permit.Start(ctx) // waits for a slot
+//
+// Where there is no body, Acquire does both.
+package limit

@@ -1,0 +1,203 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Permit is one place in a [Limit], and a slot once Start has returned nil. Copies are the same permit. The
+// zero Permit has nothing to give back. This type is concurrency safe.
+type Permit struct {
+	limit  *Limit
+	seat   *seat
+	serial uint64 // of the seat when it was handed out; the next request on it has another
+}
+
+var errSpent = errors.New("limit: permit was started or given back before")
+
+// Start waits for a slot, in order of the calls of Start. It returns a [RejectedError] as soon as the
+// deadline of Admit cannot be met any more, or when the limit is closed, and an error that wraps ctx.Err()
+// when ctx is canceled. After an error the place has been given back.
+func (p Permit) Start(ctx context.Context) error {
+	if p.limit == nil {
+		return errSpent
+	}
+	return p.start(ctx, p.limit.elapsed())
+}
+
+func (p Permit) start(ctx context.Context, now time.Duration) error {
+	l, s := p.limit, p.seat
+	l.mu.Lock()
+	if s.serial != p.serial || s.phase != seated {
+		l.mu.Unlock()
+		return errSpent
+	}
+	if err := l.startRefuses(ctx, s, now); err != nil {
+		l.vacate(s)
+		l.mu.Unlock()
+		return l.report(err)
+	}
+	if l.running == l.config.Slots {
+		l.enqueue(s, now)
+		patience := l.patience(s, now)
+		l.mu.Unlock()
+		return l.wait(ctx, s, patience)
+	}
+	l.takeSlot(s, running, now)
+	l.mu.Unlock()
+	if l.observer != nil {
+		l.observer.Started(0)
+	}
+	return nil
+}
+
+// startRefuses returns why an admitted request can neither run nor wait, or nil. The lock is held.
+func (l *Limit) startRefuses(ctx context.Context, s *seat, now time.Duration) error {
+	left := s.due - now
+	switch {
+	case ctx.Err() != nil:
+		return l.abandon(ctx)
+	case l.closed:
+		return l.reject(Closed)
+	case left <= 0:
+		return l.reject(Deadline)
+	case l.running == l.config.Slots && l.tooLate(left, l.waiting.length+1):
+		return l.reject(Deadline)
+	}
+	return nil
+}
+
+func (l *Limit) enqueue(s *seat, now time.Duration) {
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	s.phase, s.since = queued, now
+	l.waiting.push(s)
+}
+
+// patience is for how long a request can wait and still be done in time. The lock is held.
+func (l *Limit) patience(s *seat, now time.Duration) time.Duration {
+	return s.due - now - l.hold.atLeast() + 1
+}
+
+// wait waits in the queue until the seat is woken, ctx ends, or the deadline can no longer be met.
+func (l *Limit) wait(ctx context.Context, s *seat, patience time.Duration) error {
+	var timer *time.Timer
+	var impatient <-chan time.Time
+	if s.due != never {
+		timer = time.NewTimer(patience)
+		defer timer.Stop()
+		impatient = timer.C
+	}
+	for {
+		select {
+		case <-s.wake:
+			return l.woken(s)
+		case <-ctx.Done():
+			return l.interrupted(ctx, s)
+		case <-impatient:
+			more, err := l.giveUp(s)
+			if err != nil {
+				return l.report(err)
+			}
+			timer.Reset(more)
+		}
+	}
+}
+
+// woken learns what the one who woke the seat has decided.
+func (l *Limit) woken(s *seat) error {
+	l.mu.Lock()
+	if s.phase == granted {
+		s.phase = running
+		waited := s.waited
+		l.mu.Unlock()
+		if l.observer != nil {
+			l.observer.Started(waited)
+		}
+		return nil
+	}
+	err := s.err
+	l.recycle(s)
+	l.mu.Unlock()
+	return l.report(err)
+}
+
+// interrupted leaves the queue because ctx has ended. If the slot came at the same moment, it goes to the next.
+func (l *Limit) interrupted(ctx context.Context, s *seat) error {
+	now := l.elapsed()
+	l.mu.Lock()
+	if s.phase == turnedAway {
+		l.mu.Unlock()
+		<-s.wake
+		return l.woken(s)
+	}
+	if s.phase == granted {
+		<-s.wake
+		l.running--
+	} else {
+		l.waiting.remove(s)
+	}
+	err := l.abandon(ctx)
+	l.vacate(s)
+	l.passOn(now)
+	l.mu.Unlock()
+	return l.report(err)
+}
+
+// giveUp leaves the queue if too little time is left, and otherwise says for how long to be patient: the
+// estimate may have changed since.
+func (l *Limit) giveUp(s *seat) (patience time.Duration, err error) {
+	now := l.elapsed()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.phase != queued { // was woken at this moment
+		return never, nil
+	}
+	if patience := l.patience(s, now); patience > 0 {
+		return patience, nil
+	}
+	l.waiting.remove(s)
+	err = l.reject(Deadline)
+	l.vacate(s)
+	return 0, err
+}
+
+// Done gives back the place, and the slot if there is one. Only the first call has an effect; later ones never
+// touch what was given to someone else. It may be called instead of Start, and while Start waits, which then
+// returns an error.
+func (p Permit) Done() {
+	if p.limit == nil {
+		return
+	}
+	l, s, now := p.limit, p.seat, p.limit.elapsed()
+	l.mu.Lock()
+	if s.serial != p.serial {
+		l.mu.Unlock()
+		return
+	}
+	var held time.Duration
+	switch s.phase {
+	case running:
+		held = max(0, now-s.since)
+		l.hold.add(held)
+		l.running--
+		l.vacate(s)
+		l.passOn(now)
+	case granted: // Start has not seen it yet, and has a token to read
+		l.running--
+		l.turnAway(s, errSpent)
+		l.passOn(now)
+	case queued:
+		l.waiting.remove(s)
+		l.turnAway(s, errSpent)
+		s.wake <- struct{}{}
+	default:
+		l.vacate(s)
+	}
+	l.mu.Unlock()
+	if l.observer != nil {
+		l.observer.Done(held)
+	}
+}

@@ -1,0 +1,195 @@
+package limit
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed")
+
+// eachSeed runs test with count random seeds, or with that of the flag, and says how to replay a failure.
+func eachSeed(t *testing.T, count int, test func(t *testing.T, rnd *rand.Rand)) {
+	for range count {
+		seed := *seedFlag
+		if seed == 0 {
+			seed = rand.Uint64()
+		}
+		test(t, rand.New(rand.NewPCG(seed, 0)))
+		if t.Failed() {
+			t.Fatalf("replay with -run=%s -args -seed=%d", t.Name(), seed)
+		}
+	}
+}
+
+// request does one random thing with the limit. busy counts those who believe that they have a slot.
+func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause func(time.Duration)) {
+	upTo := func(most time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(most))) }
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var deadline time.Time
+	if rnd.IntN(2) == 0 {
+		deadline = time.Now().Add(upTo(60 * time.Millisecond))
+	}
+	p, err := l.Admit(deadline)
+	if s := l.Stats(); s.Admitted > l.config.Slots+l.config.Queue || s.Running > l.config.Slots || s.Queued > 0 && s.Running < l.config.Slots {
+		t.Errorf("impossible: %+v", s)
+	}
+	if err != nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	defer p.Done()
+	pause(upTo(5 * time.Millisecond)) // reads its body
+	var others sync.WaitGroup
+	defer others.Wait()
+	gone := false // someone else may give back our slot while we have it
+	work, leave := upTo(20*time.Millisecond), upTo(30*time.Millisecond)
+	switch rnd.IntN(8) {
+	case 0:
+		return // never starts
+	case 1:
+		others.Go(func() { pause(leave); cancel() })
+	case 2:
+		gone = true
+		others.Go(func() { pause(leave); p.Done() })
+	}
+	if p.Start(ctx) != nil {
+		return
+	}
+	if !gone {
+		if n := busy.Add(1); n > int64(l.config.Slots) {
+			t.Errorf("%d run at once in %d slots", n, l.config.Slots)
+		}
+	}
+	pause(work)
+	if !gone {
+		busy.Add(-1)
+	}
+	if rnd.IntN(8) == 0 {
+		panic("work")
+	}
+	p.Done()
+	if rnd.IntN(2) == 0 {
+		pause(leave) // and a late Done
+	}
+}
+
+// wantWhole checks that no place and no slot has been lost or won.
+func wantWhole(t *testing.T, l *Limit) {
+	t.Helper()
+	wantIdle(t, l)
+	for i := range l.config.Slots + l.config.Queue {
+		p, err := l.Admit(time.Time{})
+		if err != nil {
+			t.Fatalf("place %d is lost: %v", i, err)
+		}
+		if i < l.config.Slots {
+			if err := p.Start(t.Context()); err != nil {
+				t.Fatalf("slot %d is lost: %v", i, err)
+			}
+		}
+	}
+	if _, err := l.Admit(time.Time{}); err == nil {
+		t.Fatal("won a place")
+	}
+}
+
+func TestRandomSchedulesKeepTheLimit(t *testing.T) {
+	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimit(t, 1+rnd.IntN(4), rnd.IntN(6))
+			var busy atomic.Int64
+			var all sync.WaitGroup
+			for range 5 + rnd.IntN(15) {
+				own := rand.New(rand.NewPCG(rnd.Uint64(), 0))
+				all.Go(func() {
+					for range 30 {
+						request(t, l, own, &busy, time.Sleep)
+					}
+				})
+			}
+			all.Wait()
+			wantWhole(t, l)
+		})
+	})
+}
+
+// TestRacesKeepTheLimit does the same without a pause, so that a slot, a cancellation and a Done come at the
+// same moment as often as possible.
+func TestRacesKeepTheLimit(t *testing.T) {
+	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+		l := newLimit(t, 1+rnd.IntN(2), 4)
+		var busy atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			own := rand.New(rand.NewPCG(rnd.Uint64(), 0))
+			all.Go(func() {
+				for range 2000 {
+					request(t, l, own, &busy, func(d time.Duration) { spin(d / 1000) })
+				}
+			})
+		}
+		all.Wait()
+		wantWhole(t, l)
+	})
+}
+
+func spin(d time.Duration) {
+	for begin := time.Now(); time.Since(begin) < d; {
+	}
+}
+
+func TestSlotsGoInOrderOfArrival(t *testing.T) {
+	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
+		synctest.Test(t, func(t *testing.T) {
+			slots := 1 + rnd.IntN(3)
+			l := newLimit(t, slots, 20)
+			var running []Permit
+			for range slots {
+				running = append(running, acquire(t, l))
+			}
+			type served struct {
+				number int
+				permit Permit
+			}
+			got := make(chan served, 20)
+			var want []int
+			for number := range 20 {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				leaves := rnd.IntN(3) == 0
+				if leaves {
+					time.AfterFunc(time.Duration(1+rnd.IntN(100))*time.Millisecond, cancel)
+				} else {
+					want = append(want, number)
+				}
+				go func() {
+					if p, err := l.Acquire(ctx); err == nil {
+						got <- served{number, p}
+					} else if !leaves {
+						t.Errorf("%d: %v", number, err)
+					}
+				}()
+				synctest.Wait() // this one is in the queue before the next comes
+			}
+			time.Sleep(time.Second) // those who leave have left
+			var order []int
+			for range want {
+				running[0].Done()
+				s := <-got
+				order = append(order, s.number)
+				running = append(running[1:], s.permit)
+			}
+			if !slices.Equal(order, want) {
+				t.Errorf("served %v, want %v", order, want)
+			}
+		})
+	})
+}

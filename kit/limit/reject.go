@@ -1,0 +1,34 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Reason says why a request was refused.
+type Reason string
+
+// The reasons.
+const (
+	QueueFull Reason = "queue_full" // every slot and every place in the queue is taken
+	Deadline  Reason = "deadline"   // the work could not be done in time any more
+	Closed    Reason = "closed"     // Close was called
+)
+
+// ErrRejected matches every [RejectedError].
+var ErrRejected = errors.New("limit: rejected")
+
+// RejectedError says that a request was refused, and after what time another try makes sense: when those
+// who are here now should be through, and 1 s as long as nothing is known of how long they take.
+type RejectedError struct {
+	Reason     Reason
+	RetryAfter time.Duration
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("limit: rejected: %s, retry after %v", e.Reason, e.RetryAfter)
+}
+
+// Is reports whether target is [ErrRejected].
+func (e *RejectedError) Is(target error) bool { return target == ErrRejected }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Go. Idempotent: what is there is left alone. It never starts a
+# system service. Each entry says why it is needed.
+set -euo pipefail
+
+# "debian package|program that it brings|why"
+packages=()
+
+missing=()
+for entry in "${packages[@]+"${packages[@]}"}"; do
+	IFS='|' read -r package program why <<<"$entry"
+	if ! command -v "$program" >/dev/null; then
+		echo "deps: $package is missing: $why"
+		missing+=("$package")
+	fi
+done
+
+if ! command -v go >/dev/null; then
+	echo "deps: Go 1.26 or newer is needed; see https://go.dev/doc/install" >&2
+	exit 1
+fi
+if ((${#missing[@]} == 0)); then
+	echo "deps: nothing to install: the tests need Go alone"
+	exit 0
+fi
+command=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [[ $(id -u) != 0 ]]; then
+	echo "deps: run as root, then try again:  apt-get update && ${command[*]}" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+# Debian starts a service when its package is installed, unless this policy forbids it.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+	trap 'rm -f "$policy"' EXIT
+fi
+"${command[@]}"

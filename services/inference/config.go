@@ -1,0 +1,72 @@
+package inference
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/services/inference/repository"
+)
+
+// Config says what is served and how much of it at a time.
+type Config struct {
+	Repository   string `json:"repository" doc:"Where the models are: demo: for the embedded demo, or the path of a folder."`
+	DefaultModel string `json:"default_model" doc:"The model that answers a request which names none; empty: such a request is refused."`
+
+	Slots         int   `json:"slots" doc:"Predictions that are computed at a time. 0: one fewer than the processors that Go uses, at least 1, so that health and metrics always find one free."`
+	Queue         int   `json:"queue" doc:"Requests that wait for a slot, or for their body to arrive, before more are refused with 503."`
+	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
+	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies in memory at a time, before more are refused with 503."`
+
+	Limits repository.Limits `json:"limits" doc:"Bounds on what is read from the repository."`
+}
+
+// DemoRepository is the value of Config.Repository for the embedded demo.
+const DemoRepository = "demo:"
+
+// DefaultConfig serves the demo.
+func DefaultConfig() Config {
+	return Config{
+		Repository:    DemoRepository,
+		DefaultModel:  "loan-default",
+		Limits:        repository.DefaultLimits(),
+		Queue:         1024,
+		MaxRows:       16384,
+		InFlightBytes: 256 << 20,
+	}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Repository == "" {
+		faults = append(faults, errors.New("repository: must be demo: or a folder"))
+	}
+	if c.Slots < 0 {
+		faults = append(faults, fmt.Errorf("slots: must be at least 0, is %d", c.Slots))
+	}
+	if c.Queue < 0 {
+		faults = append(faults, fmt.Errorf("queue: must be at least 0, is %d", c.Queue))
+	}
+	if c.MaxRows < 1 {
+		faults = append(faults, fmt.Errorf("max_rows: must be at least 1, is %d", c.MaxRows))
+	}
+	if c.InFlightBytes < 1 {
+		faults = append(faults, fmt.Errorf("in_flight_bytes: must be positive, is %d", c.InFlightBytes))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) limiter() limit.Config {
+	l := limit.DefaultConfig()
+	l.Slots, l.Queue = c.Slots, c.Queue
+	if l.Slots == 0 {
+		l.Slots = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	return l
+}
+
+// retryAfter is what a refused caller is told to wait when nothing better is known.
+const retryAfter = time.Second

@@ -1,0 +1,240 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/dougong-io/dougong/services/inference/modelfile"
+	"github.com/dougong-io/dougong/services/inference/tree"
+)
+
+// Decode reads YAML strictly into a struct and validates it; internal/config has it.
+type Decode func(file string, data []byte, into any) error
+
+// Limits bound what is read.
+type Limits struct {
+	ModelBytes    int64 `json:"model_bytes" unit:"bytes" doc:"Largest model file that is loaded."`
+	ManifestBytes int64 `json:"manifest_bytes" unit:"bytes" doc:"Largest model.yaml or policy.yaml that is read."`
+}
+
+// DefaultLimits are generous for tree models.
+func DefaultLimits() Limits { return Limits{ModelBytes: 1 << 30, ManifestBytes: 16 << 20} }
+
+// Validate reports every fault at once.
+func (l Limits) Validate() error {
+	var faults []error
+	if l.ModelBytes < 1 {
+		faults = append(faults, fmt.Errorf("model_bytes: must be positive, is %d", l.ModelBytes))
+	}
+	if l.ManifestBytes < 1 {
+		faults = append(faults, fmt.Errorf("manifest_bytes: must be positive, is %d", l.ManifestBytes))
+	}
+	return errors.Join(faults...)
+}
+
+// Errors of loading, wrapped with the version's folder and what was expected.
+var (
+	// ErrDigest says that a model file is not the one whose SHA-256 model.yaml states.
+	ErrDigest = errors.New("model file differs from its stated SHA-256")
+	// ErrGolden says that a model does not reproduce the answers of the library that trained it.
+	ErrGolden = errors.New("model does not reproduce its golden rows")
+	// ErrMismatch says that model.yaml and the model file contradict each other.
+	ErrMismatch = errors.New("model.yaml and the model file disagree")
+)
+
+// Load reads every model of the repository. It reports the faults of all models at once and returns
+// no snapshot if there is any: half a repository is not served.
+func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snapshot, error) {
+	entries, err := fs.ReadDir(repo, ".")
+	if err != nil {
+		return nil, fmt.Errorf("model repository: %w", err)
+	}
+	snapshot := &Snapshot{models: make(map[string]*Model)}
+	var faults []error
+	for _, entry := range entries {
+		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		model, err := loadModel(ctx, repo, entry.Name(), decode, limits)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		snapshot.models[model.Name] = model
+		snapshot.names = append(snapshot.names, model.Name)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if len(snapshot.names) == 0 {
+		return nil, errors.New("model repository: holds no model; expected <model>/policy.yaml and <model>/<version>/model.yaml")
+	}
+	slices.Sort(snapshot.names)
+	return snapshot, nil
+}
+
+func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limits Limits) (*Model, error) {
+	if !validName(name) {
+		return nil, fmt.Errorf("model folder %q: a name has letters, digits, '.', '_' and '-', at most 128", name)
+	}
+	file := path.Join(name, "policy.yaml")
+	data, err := readFile(repo, file, limits.ManifestBytes)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	var policy Policy
+	if err := decode(file, data, &policy); err != nil {
+		return nil, err
+	}
+	model := &Model{Name: name, versions: make(map[string]*Version)}
+	var faults []error
+	for _, v := range append([]string{policy.Serve}, policy.Also...) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		version, err := LoadVersion(repo, name, v, decode, limits)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		model.versions[v] = version
+		model.Versions = append(model.Versions, version)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	model.Serving = model.versions[policy.Serve]
+	return model, nil
+}
+
+// LoadVersion reads the version in <model>/<version>, whether or not a policy names it.
+func LoadVersion(repo fs.FS, model, version string, decode Decode, limits Limits) (*Version, error) {
+	v, err := loadVersion(repo, path.Join(model, version), decode, limits)
+	if err != nil {
+		return nil, fmt.Errorf("model %s version %s: %w", model, version, err)
+	}
+	v.Model, v.Name = model, version
+	return v, nil
+}
+
+// loadVersion goes in the order that lets nothing unverified be used: read, verify those bytes, build,
+// check the golden rows.
+func loadVersion(repo fs.FS, dir string, decode Decode, limits Limits) (*Version, error) {
+	file := path.Join(dir, "model.yaml")
+	data, err := readFile(repo, file, limits.ManifestBytes)
+	if err != nil {
+		return nil, err
+	}
+	manifest := Manifest{Golden: Golden{Tolerance: 1e-6}}
+	if err := decode(file, data, &manifest); err != nil {
+		return nil, err
+	}
+	file = path.Join(dir, manifest.File)
+	data, err = readFile(repo, file, limits.ModelBytes)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != strings.ToLower(manifest.SHA256) {
+		return nil, fmt.Errorf("%s: %w: it has %x; restore the file or release it as a new version", file, ErrDigest, sum)
+	}
+	ensemble, err := modelfile.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := agree(manifest, ensemble); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	model, err := tree.Compile(ensemble)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	v := &Version{Manifest: manifest, Summary: Summarize(ensemble), scorer: model, columns: make(map[string]int, len(manifest.Inputs))}
+	for i, name := range manifest.Inputs {
+		v.columns[name] = i
+	}
+	if _, err := v.CheckGolden(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return v, nil
+}
+
+// agree holds what model.yaml says against what the file says.
+func agree(m Manifest, e *tree.Ensemble) error {
+	if m.Objective != e.Objective {
+		return fmt.Errorf("%w: objective %q is stated, the file has %q", ErrMismatch, m.Objective, e.Objective)
+	}
+	if len(m.Inputs) != len(e.Features) {
+		return fmt.Errorf("%w: %d inputs are stated, the file has %d features", ErrMismatch, len(m.Inputs), len(e.Features))
+	}
+	if e.Named {
+		for i, name := range m.Inputs {
+			if e.Features[i] != name {
+				return fmt.Errorf("%w: input %d is stated as %q, the file has %q", ErrMismatch, i, name, e.Features[i])
+			}
+		}
+	}
+	for i, row := range m.Golden.Rows {
+		if len(row.Input) != len(e.Features) || len(row.Output) != e.Outputs {
+			return fmt.Errorf("%w: golden row %d has %d inputs and %d outputs, the model %d and %d",
+				ErrMismatch, i, len(row.Input), len(row.Output), len(e.Features), e.Outputs)
+		}
+	}
+	return nil
+}
+
+// CheckGolden scores the golden rows and returns the largest difference from what is expected, as a
+// multiple of the larger of 1 and the expected value. Beyond the tolerance it is an ErrGolden.
+func (v *Version) CheckGolden() (worst float64, err error) {
+	got := make([]float64, v.Outputs())
+	for i, row := range v.Manifest.Golden.Rows {
+		if err := v.Predict(got, row.Input); err != nil {
+			return worst, fmt.Errorf("golden row %d: %w", i, err)
+		}
+		for k, want := range row.Output {
+			off := math.Abs(got[k]-want) / max(1, math.Abs(want))
+			worst = max(worst, off)
+			if !(off <= v.Manifest.Golden.Tolerance) { // NaN fails too
+				return worst, fmt.Errorf("%w: row %d, output %d is %v, expected %v", ErrGolden, i, k, got[k], want)
+			}
+		}
+	}
+	return worst, nil
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(repo fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := repo.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is not a regular file", name)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s: has %d bytes, at most %d are read; raise the limit if this is intended", name, info.Size(), limit)
+	}
+	var buf bytes.Buffer
+	buf.Grow(int(info.Size()) + bytes.MinRead)
+	if _, err := buf.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		return nil, err
+	}
+	if int64(buf.Len()) > limit {
+		return nil, fmt.Errorf("%s: grew beyond %d bytes while it was read", name, limit)
+	}
+	return buf.Bytes(), nil
+}

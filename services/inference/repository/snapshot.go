@@ -1,0 +1,90 @@
+package repository
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dougong-io/dougong/services/inference/tree"
+)
+
+// Errors of Find.
+var (
+	ErrUnknownModel   = errors.New("unknown model")
+	ErrUnknownVersion = errors.New("unknown version")
+)
+
+// Snapshot is a repository as it was when it was loaded. It is immutable.
+type Snapshot struct {
+	models map[string]*Model
+	names  []string
+}
+
+// Model is a model with the versions that its policy names.
+type Model struct {
+	Name     string
+	Serving  *Version   // answers a request that names no version
+	Versions []*Version // Serving first, then in the policy's order
+	versions map[string]*Version
+}
+
+// Version is one version of a model, verified and ready to score. It is immutable.
+type Version struct {
+	Model, Name string
+	Manifest    Manifest
+	Summary     Summary
+	scorer      *tree.Model
+	columns     map[string]int
+}
+
+// Models returns the models in the order of their names.
+func (s *Snapshot) Models() []*Model {
+	models := make([]*Model, len(s.names))
+	for i, name := range s.names {
+		models[i] = s.models[name]
+	}
+	return models
+}
+
+// Model returns the model of that name, or an ErrUnknownModel that names those there are.
+func (s *Snapshot) Model(name string) (*Model, error) {
+	if model, ok := s.models[name]; ok {
+		return model, nil
+	}
+	return nil, fmt.Errorf("%w %.64q: there are %s", ErrUnknownModel, name, strings.Join(s.names, ", "))
+}
+
+// Find returns a version of a model: the serving one if version is empty. It allocates only to fail.
+func (s *Snapshot) Find(model, version string) (*Version, error) {
+	m, err := s.Model(model)
+	if err != nil {
+		return nil, err
+	}
+	if version == "" {
+		return m.Serving, nil
+	}
+	if v, ok := m.versions[version]; ok {
+		return v, nil
+	}
+	names := make([]string, len(m.Versions))
+	for i, v := range m.Versions {
+		names[i] = v.Name
+	}
+	return nil, fmt.Errorf("%w %.64q of model %s: there are %s", ErrUnknownVersion, version, model, strings.Join(names, ", "))
+}
+
+// Features is the length of a row.
+func (v *Version) Features() int { return v.scorer.Features() }
+
+// Outputs is the number of values that a row is answered with.
+func (v *Version) Outputs() int { return v.scorer.Outputs() }
+
+// Column returns a feature's place in a row.
+func (v *Version) Column(feature string) (int, bool) {
+	i, ok := v.columns[feature]
+	return i, ok
+}
+
+// Predict scores rows, one behind another and each Features long, into answers, each Outputs long. NaN
+// is a missing value. It is safe for concurrent use and allocates nothing.
+func (v *Version) Predict(answers, rows []float64) error { return v.scorer.Predict(answers, rows) }

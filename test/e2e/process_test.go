@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the program under test, built once as it is shipped: without cgo.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "dougong-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "dougong")
+		build := exec.Command("go", "build", "-o", binary, "../../cmd/dougong")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// patience is how long a test waits for something that must happen. It is no measure of speed.
+const patience = 60 * time.Second
+
+// process is a running dougong.
+type process struct {
+	t           *testing.T
+	cmd         *exec.Cmd
+	http, admin string // base URLs
+	stdout      lockedBuffer
+	stderr      lockedBuffer
+	ended       chan struct{}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start runs `dougong args…` on free ports with environment overrides, and does not wait for anything.
+func start(t *testing.T, args []string, env ...string) *process {
+	t.Helper()
+	ports := freePorts(t, 2)
+	p := &process{
+		t: t, cmd: exec.Command(binary, args...),
+		http: "http://127.0.0.1:" + ports[0], admin: "http://127.0.0.1:" + ports[1], ended: make(chan struct{}),
+	}
+	p.cmd.Env = append(os.Environ(), "DOUGONG_HTTP_LISTEN=127.0.0.1:"+ports[0], "DOUGONG_ADMIN_LISTEN=127.0.0.1:"+ports[1], "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s")
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("standard error:\n%s", p.stderr.String())
+		}
+	})
+	return p
+}
+
+// up starts a process and waits until it serves.
+func up(t *testing.T, env ...string) *process {
+	t.Helper()
+	p := start(t, []string{"up"}, env...)
+	p.eventually("ready", func() bool {
+		r, err := http.Get(p.http + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		return r.StatusCode == 200
+	})
+	return p
+}
+
+func (p *process) eventually(what string, ok func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-p.ended:
+			p.t.Fatalf("%s: the process has ended: %v", what, p.cmd.ProcessState)
+		default:
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s: not in %v", what, patience)
+		}
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// exit waits for the end and returns the exit code.
+func (p *process) exit() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		p.t.Fatalf("still running after %v", patience)
+		return -1
+	}
+}
+
+func (p *process) get(url string, header ...string) (int, string) {
+	p.t.Helper()
+	return do(p.t, http.MethodGet, url, "", header...)
+}
+
+func (p *process) predict(body string, header ...string) (int, string) {
+	p.t.Helper()
+	return do(p.t, http.MethodPost, p.http+"/v1/predict", body, header...)
+}
+
+func do(t *testing.T, method, url, body string, header ...string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(data)
+}
+
+// halfSent is a prediction of which everything but the last byte was sent: it is in flight until end.
+type halfSent struct {
+	conn net.Conn
+}
+
+const miniRequest = `{"model":"loan-mini","input":[0.1,0.9]}`
+
+func (p *process) sendHalf() halfSent {
+	p.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.http, "http://"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(miniRequest), miniRequest[:len(miniRequest)-1])
+	return halfSent{conn}
+}
+
+// end sends the last byte and returns the answer.
+func (h halfSent) end() (status int, body string, err error) {
+	if _, err := h.conn.Write([]byte(miniRequest[len(miniRequest)-1:])); err != nil {
+		return 0, "", err
+	}
+	return h.answer()
+}
+
+func (h halfSent) answer() (status int, body string, err error) {
+	r, err := http.ReadResponse(bufio.NewReader(h.conn), nil)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	return r.StatusCode, string(data), err
+}
+
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	ports := make([]string, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all held until all are known, so that they differ
+		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
+	}
+	return ports
+}
+
+// run runs a command to its end.
+func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out, err bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &err
+	cmd.Run()
+	return cmd.ProcessState.ExitCode(), out.String(), err.String()
+}
