@@ -18,8 +18,9 @@ import (
 
 const module = "github.com/dougong-io/dougong"
 
-// room is a folder of the house and what its packages may import from the rest of the module: itself,
-// everything below the folders in may, and nothing else. A package belongs to the longest dir that holds it.
+// room is a folder of the house and what its packages may import: of the house itself, everything below the
+// folders in may, and nothing else; of others what thirdParties lists. A package belongs to the longest dir
+// that holds it.
 type room struct {
 	dir string
 	may []string
@@ -39,7 +40,7 @@ var rooms = []room{
 	{"internal/auth", []string{"kit"}, "knows no service"},
 	{"services/*", []string{"kit", "api"}, "services import nothing of each other, of adapters and of control"},
 	{"prove", []string{"kit", "api"}, "usable alone"},
-	{"gate/*", nil, "usable alone"},
+	{"gate/*", []string{"kit"}, "usable alone"},
 	{"console", []string{"kit", "api"}, "usable alone"},
 	{"control/*", []string{"kit", "api"}, "usable alone"},
 	{"adapters", []string{"kit"}, "adapters tie the kit to engines and know nothing above"},
@@ -48,15 +49,36 @@ var rooms = []room{
 	{"examples", []string{"kit", "adapters", "prove"}, "what a user could write"},
 	{"test", []string{"internal/app", "internal/config", "services", "adapters", "kit", "prove", "api", "examples"}, "end to end"},
 	{"scripts", nil, "tools of the house"},
-	{"bench", []string{"services", "adapters", "kit", "prove", "api", "examples", "internal"}, "side by side with peers"},
+	{"bench", []string{"services", "adapters", "kit", "prove", "api", "examples"}, "side by side with peers"},
 }
+
+// thirdParties are the modules and packages of others that a room may import, each with everything below it. A
+// room that is not listed imports the standard library and the house alone. Tests may import what they like.
+var thirdParties = map[string][]string{
+	"internal/cli":            {"github.com/spf13/cobra"},
+	"internal/config":         {"go.yaml.in/yaml/v3"},
+	"internal/app":            {"github.com/prometheus/client_golang"},
+	"services/inference":      {"golang.org/x/sys/cpu"},
+	"adapters":                {"github.com/prometheus/client_golang"},
+	"control/operator":        {"k8s.io", "sigs.k8s.io"},
+	"control/webhook":         {"k8s.io", "sigs.k8s.io"},
+	"cmd/dougong-operator":    {"k8s.io", "sigs.k8s.io"},
+	"cmd/dougong-onnx-worker": {"github.com/yalue/onnxruntime_go"},
+	"cmd/dougong-vet":         {"golang.org/x/tools"},
+}
+
+// freeRooms may import what they like of others.
+var freeRooms = []string{"bench", "test"}
 
 // planned are folders of the design that later work builds. They may be named in rules; one that exists
 // by now must be struck from this list.
 var planned = []string{
 	"cmd/dougong-operator", "cmd/dougong-vet", "cmd/dougong-onnx-worker", "prove", "gate", "console", "control", "control/operator",
-	"control/webhook", "control/traffic", "api", "adapters/cguard", "gate/ctxcheck", "gate/cgoleak",
+	"control/webhook", "control/traffic", "api", "adapters/cguard", "gate/ctxcheck", "gate/cgoleak", "test/cluster",
 }
+
+// plannedModules are those that rules name and that later work brings.
+var plannedModules = []string{"k8s.io", "sigs.k8s.io", "go.etcd.io/etcd/server", "github.com/yalue/onnxruntime_go", "golang.org/x/tools"}
 
 // ban keeps an import to the folders that are its place.
 type ban struct {
@@ -66,19 +88,19 @@ type ban struct {
 }
 
 var bans = []ban{
-	{"k8s.io", []string{"control/operator", "control/webhook", "cmd/dougong-operator", "test"}, "users of dougong up do not compile Kubernetes"},
-	{"sigs.k8s.io", []string{"control/operator", "control/webhook", "cmd/dougong-operator", "test"}, "users of dougong up do not compile Kubernetes"},
+	{"k8s.io", []string{"control/operator", "control/webhook", "cmd/dougong-operator", "test/cluster"}, "users of dougong up do not compile Kubernetes"},
+	{"sigs.k8s.io", []string{"control/operator", "control/webhook", "cmd/dougong-operator", "test/cluster"}, "users of dougong up do not compile Kubernetes"},
 	{"go.yaml.in/yaml", []string{"internal/config"}, "YAML is decoded in one place, strictly"},
 	{"github.com/spf13/cobra", []string{"internal/cli"}, "commands live in one place"},
 	{"github.com/prometheus", []string{"adapters/prom", "internal/app"}, "the kit and the services report through observers"},
 	{"go.etcd.io/etcd/server", []string{"internal/app"}, "embedded servers are started by the composition root"},
 	{"C", []string{"bench", "cmd/dougong-onnx-worker", "adapters/cguard"}, "cmd/dougong builds without cgo"},
 	{"plugin", nil, "Go plugins can never be unloaded"},
-	{module + "/internal/app", []string{"internal/cli", "test", "bench"}, "the composition root is the top of the house"},
+	{module + "/internal/app", []string{"internal/cli", "test"}, "the composition root is the top of the house"},
 	{module + "/examples", []string{"internal/app", "bench", "test"}, "only the composition root embeds the demo"},
 }
 
-// testsMay is what every test may import beyond its room: real decoding, real servers and real models.
+// testsMay is what a test of the root module may import beyond its room: real decoding and real models.
 var testsMay = []string{"internal/config", "examples", "kit"}
 
 const maxMainLines = 30
@@ -107,13 +129,16 @@ func check(tree fs.FS) []violation {
 		switch {
 		case name == "go.work":
 			report("no-go.work", file, "a workspace hides what a module needs; use replace")
-		case file == "kit/go.mod":
+		case file == "kit/go.mod", file == "adapters/go.mod":
 			data, err := fs.ReadFile(tree, file)
 			if err != nil {
 				return err
 			}
-			if strings.Contains(string(data), "require") {
+			if file == "kit/go.mod" && strings.Contains(string(data), "require") {
 				report("kit-alone", file, "kit has no requirements: standard library only")
+			}
+			if strings.Contains(string(data), module+" v") {
+				report("modules-go-one-way", file, "requires the root module")
 			}
 		case strings.HasSuffix(name, ".go"):
 			data, err := fs.ReadFile(tree, file)
@@ -182,11 +207,16 @@ func checkImport(file, dir string, here room, imported string, isTest bool, repo
 			report("ban "+b.imports, file, "imports %s: %s", imported, b.why)
 		}
 	}
-	if within(here.dir, "kit") && strings.Contains(strings.Split(imported, "/")[0], ".") && !within(imported, module) {
-		report("kit-alone", file, "imports %s: standard library only", imported)
+	if !within(imported, module) {
+		standard := !strings.Contains(strings.Split(imported, "/")[0], ".")
+		if !standard && !isTest && !withinAny(dir, freeRooms) && !withinAny(imported, thirdParties[here.dir]) {
+			report("third-party", file, "imports %s; of others %s may import %q", imported, here.dir, thirdParties[here.dir])
+		}
+		return
 	}
-	target, inside := strings.CutPrefix(imported, module+"/")
-	if !inside || within(target, here.dir) || withinAny(target, here.may) || isTest && withinAny(target, testsMay) {
+	target := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
+	rootModule := !withinAny(here.dir, []string{"kit", "adapters", "bench"})
+	if target != "" && (within(target, here.dir) || withinAny(target, here.may) || isTest && rootModule && withinAny(target, testsMay)) {
 		return
 	}
 	report("room "+here.dir, file, "imports %s; %s may import %s: %s", target, here.dir, strings.Join(append([]string{"itself"}, here.may...), ", "), here.why)
@@ -195,7 +225,7 @@ func checkImport(file, dir string, here room, imported string, isTest bool, repo
 // roomOf finds the room of a folder; of a family such as services/* it is the member.
 func roomOf(dir string) (room, bool) {
 	if dir == "." {
-		return room{dir: ".", may: []string{""}}, true
+		return room{dir: ".", why: "the root holds tests of the house only"}, true
 	}
 	var best room
 	for _, r := range rooms {
@@ -247,9 +277,36 @@ func TestRulesNameWhatExists(t *testing.T) {
 			named = append(named, inside)
 		}
 	}
+	for dir := range thirdParties {
+		named = append(named, dir)
+	}
 	for _, dir := range named {
 		if !exists(dir) && !slices.Contains(planned, dir) {
 			t.Errorf("a rule names %s, which neither exists nor is planned", dir)
+		}
+	}
+	var required strings.Builder
+	for _, file := range []string{"go.mod", "adapters/go.mod"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		required.Write(data)
+	}
+	var others []string
+	for _, list := range thirdParties {
+		others = append(others, list...)
+	}
+	for _, b := range bans {
+		if strings.Contains(b.imports, ".") && !within(b.imports, module) {
+			others = append(others, b.imports)
+		}
+	}
+	for _, other := range others {
+		// golang.org/x/sys/cpu is a package of golang.org/x/sys.
+		known := strings.Contains(required.String(), other) || strings.Contains(required.String(), path.Dir(other)+" v")
+		if isPlanned := slices.Contains(plannedModules, other); known == isPlanned {
+			t.Errorf("a rule names %s: a go.mod requires it is %v, it is planned is %v", other, known, isPlanned)
 		}
 	}
 }
@@ -286,7 +343,14 @@ func TestEveryRuleFires(t *testing.T) {
 		fixture{"no-room", "util/x.go", source("util")},
 		fixture{"no-go.work", "go.work", "go 1.26\n"},
 		fixture{"kit-alone", "kit/go.mod", "module x\nrequire y v1.0.0\n"},
-		fixture{"kit-alone", "kit/breaker/x.go", source("x", "golang.org/x/sync/errgroup")},
+		fixture{"third-party", "kit/breaker/x.go", source("x", "golang.org/x/sync/errgroup")},
+		fixture{"third-party", "services/order/x.go", source("x", "github.com/redis/go-redis/v9")},
+		fixture{"third-party", "internal/httpserver/x.go", source("x", "go.opentelemetry.io/otel")},
+		fixture{"third-party", "adapters/nats/x.go", source("x", "github.com/nats-io/nats-server/v2/server")},
+		fixture{"room kit", "kit/x.go", source("x", module)},
+		fixture{"room kit", "kit/x_test.go", source("x", module+"/internal/config")},
+		fixture{"room adapters", "adapters/x_test.go", source("x", module+"/examples/models")},
+		fixture{"modules-go-one-way", "adapters/go.mod", "module x\nrequire " + module + " v0.1.0\n"},
 		fixture{"package-comment", "kit/breaker/x.go", "package x\n"},
 		fixture{"no-init", "services/order/x.go", source("x") + "func init() {}\n"},
 		fixture{"no-finalizer", "services/order/x.go", source("x", "runtime") + "func f(p *int) { runtime.SetFinalizer(p, nil) }\n"},
@@ -314,7 +378,7 @@ func TestEveryRuleFires(t *testing.T) {
 		}
 		room := "room " + strings.Join(strings.Split(path.Dir(f.file), "/")[:min(2, strings.Count(f.file, "/"))], "/")
 		for other := range fired {
-			if other != f.rule && other != room && !strings.HasPrefix(other, "ban "+module) {
+			if other != f.rule && other != room && other != "third-party" && !strings.HasPrefix(other, "ban "+module) {
 				t.Errorf("%s breaks rule %q as well as %q", f.file, other, f.rule)
 			}
 		}

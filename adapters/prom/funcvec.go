@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -46,8 +47,12 @@ func (r *Registry) funcVec(kind string, value prometheus.ValueType, o Opts) *Fun
 const labelSeparator = "\xff" // not part of any UTF-8 text
 
 // Add reports f under the label values, in place of what was there. f must not
-// block, and must not use the registry.
+// block, and must not use the registry. Add panics when there are more or fewer
+// values than labels, or one that is not UTF-8: no scrape would work any more.
 func (v *FuncVec) Add(f func() float64, labelValues ...string) {
+	if _, err := prometheus.NewConstMetric(v.desc, v.kind, 0, labelValues...); err != nil {
+		panic(fmt.Sprintf("prom: %v: %v", v.desc, err))
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.series[strings.Join(labelValues, labelSeparator)] = funcSeries{slices.Clone(labelValues), f}

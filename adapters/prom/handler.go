@@ -2,9 +2,12 @@ package prom
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
+	"github.com/dougong-io/dougong/kit/problem"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -14,8 +17,10 @@ const maxGathers = 4
 
 // Handler answers scrapes, in OpenMetrics for those who ask for it. A scrape
 // is gathered and encoded in memory first and sent then, so that a scraper that
-// reads slowly holds up nobody else; the server's write timeout ends it. When
-// maxGathers are at work, others wait until their context ends, which is 503.
+// reads slowly holds up nobody else. Its page, as large as one scrape, stays in
+// memory until it has read it or the server's write timeout ends it: what bounds
+// the memory is how many connections the server accepts. When maxGathers are at
+// work, others wait until their context ends, which is the problem scrapes_full.
 func (r *Registry) Handler() http.Handler {
 	gather := promhttp.HandlerFor(r.reg, promhttp.HandlerOpts{
 		Registry:          r.reg,
@@ -25,8 +30,12 @@ func (r *Registry) Handler() http.Handler {
 		select {
 		case r.slots <- struct{}{}:
 		case <-req.Context().Done():
-			w.Header().Set("Retry-After", "5")
-			http.Error(w, "other scrapes are being gathered", http.StatusServiceUnavailable)
+			problem.Write(w, &problem.Problem{
+				Status:     http.StatusServiceUnavailable,
+				Code:       "scrapes_full",
+				Detail:     fmt.Sprintf("%d other scrapes are being gathered", maxGathers),
+				RetryAfter: 5 * time.Second,
+			})
 			return
 		}
 		page := page{header: w.Header(), status: http.StatusOK}

@@ -11,11 +11,13 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/problem"
 )
 
 // scrape returns the lines of /metrics that begin with prefix.
@@ -163,8 +165,8 @@ func TestScrapesBeyondTheBoundWaitUntilTheirContextEnds(t *testing.T) {
 	defer cancel()
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/metrics", nil))
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("%d %v", w.Code, w.Header())
+	if p, err := problem.Read(w.Result(), 1<<10); err != nil || p.Status != http.StatusServiceUnavailable || p.Code != "scrapes_full" || p.RetryAfter == 0 {
+		t.Errorf("%+v, %v", p, err)
 	}
 	<-r.slots
 	if got := scrape(t, r, "go_goroutines"); got == "" {
@@ -188,6 +190,25 @@ func TestFuncVecIsReadWhenScraped(t *testing.T) {
 	}
 }
 
+func TestFuncVecRefusesLabelsThatNoScrapeCouldShow(t *testing.T) {
+	r := New()
+	v := r.GaugeFuncVec(Opts{Name: "dougong_pool_size", Help: "Size.", Labels: []string{"pool", "kind"}})
+	for _, values := range [][]string{nil, {"a"}, {"a", "b", "c"}, {"a", "\xff"}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q: accepted", values)
+				}
+			}()
+			v.Add(func() float64 { return 1 }, values...)
+		}()
+	}
+	v.Add(func() float64 { return 1 }, "a", "b")
+	if got := scrape(t, r, "dougong_pool"); strings.Count(got, "\n") != 1 {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestLimitIsReported(t *testing.T) {
 	r := New()
 	m := NewLimits(r)
@@ -197,6 +218,14 @@ func TestLimitIsReported(t *testing.T) {
 	}
 	m.Watch("scoring", l)
 	m.Observer("unused")
+	arriving, err := l.Admit(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arriving.Done()
+	if _, err := l.Admit(time.Time{}); !errors.Is(err, limit.ErrRejected) {
+		t.Fatal(err)
+	}
 	p, err := l.Acquire(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -205,9 +234,10 @@ func TestLimitIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	for prefix, want := range map[string]string{
-		"dougong_limit_admitted_total": "dougong_limit_admitted_total{limit=\"scoring\"} 1\ndougong_limit_admitted_total{limit=\"unused\"} 0\n",
-		"dougong_limit_rejected_total{limit=\"scoring\"": "dougong_limit_rejected_total{limit=\"scoring\",reason=\"closed\"} 0\n" +
+		"dougong_limit_admitted_total": "dougong_limit_admitted_total{limit=\"scoring\"} 2\ndougong_limit_admitted_total{limit=\"unused\"} 0\n",
+		"dougong_limit_rejected_total{limit=\"scoring\"": "dougong_limit_rejected_total{limit=\"scoring\",reason=\"arriving_full\"} 1\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"closed\"} 0\n" +
 			"dougong_limit_rejected_total{limit=\"scoring\",reason=\"deadline\"} 0\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"queue_full\"} 1\n",
+		"dougong_limit_arriving_requests":                    "dougong_limit_arriving_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_running_requests":                     "dougong_limit_running_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_queued_requests":                      "dougong_limit_queued_requests{limit=\"scoring\"} 0\n",
 		"dougong_limit_abandoned_total":                      "dougong_limit_abandoned_total{limit=\"scoring\"} 0\n",
@@ -259,6 +289,33 @@ func TestLifecycleShowsOneStateOfEachMachine(t *testing.T) {
 	if got := scrape(t, r, "dougong_lifecycle"); got != "" {
 		t.Errorf("forgotten, but\n%s", got)
 	}
+}
+
+func TestEveryScrapeSeesOneStateOfAMachine(t *testing.T) {
+	r := New()
+	l := NewLifecycle(r)
+	l.Begin("order")
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				l.Transition("order", lifecycle.Degraded, lifecycle.Recovering, nil)
+				l.Transition("order", lifecycle.Recovering, lifecycle.Degraded, nil)
+			}
+		}
+	})
+	for range 500 {
+		if got := scrape(t, r, "dougong_lifecycle_state{"); strings.Count(got, " 1\n") != 1 || strings.Count(got, " 0\n") != len(states)-1 {
+			t.Errorf("got\n%s", got)
+			break
+		}
+	}
+	close(stop)
+	busy.Wait()
 }
 
 func BenchmarkLimitObserver(b *testing.B) {

@@ -82,7 +82,7 @@ func (t *caseTable) verify(addr string, bodies [][]byte, n int, column string) e
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
-		body, err := readAnswer(reader, []byte{})
+		body, err := readAnswer(reader)
 		if err != nil {
 			return err
 		}

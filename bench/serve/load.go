@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,64 +11,132 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 )
 
+// client is one connection with one request at a time.
+type client struct {
+	fd      int
+	pending []byte // of the request, not written yet
+	answer  []byte // what has come of the answer
+}
+
 // load sends requests over conns connections, each with one request at a time, and returns how many were
-// answered with 200 and the CPU time that the server process took for them.
+// answered with 200 and the CPU time that the server process took for them. The client never sleeps: a
+// sleeping one would have to be woken by the server's write, which costs the server more the faster it is.
 func load(p *process, requests [][]byte, conns int, d time.Duration) (n int64, cpu time.Duration, err error) {
-	clients := make([]net.Conn, conns)
+	clients := make([]*client, conns)
 	for i := range clients {
-		if clients[i], err = net.Dial("tcp", p.addr); err != nil {
+		c, err := dial(p.addr)
+		if err != nil {
 			return 0, 0, err
 		}
-		defer clients[i].Close()
+		defer syscall.Close(c.fd)
+		clients[i] = c
 	}
 	before, err := cpuTime(p.cmd.Process.Pid)
 	if err != nil {
 		return 0, 0, err
 	}
-	var answered, turn atomic.Int64
-	var wg sync.WaitGroup
-	errs := make(chan error, conns)
-	end := time.Now().Add(d)
-	for _, c := range clients {
-		wg.Go(func() {
-			c.SetDeadline(end.Add(10 * time.Second))
-			reader := bufio.NewReaderSize(c, 16<<10)
-			for time.Now().Before(end) {
+	turn := 0
+	for end := time.Now().Add(d); ; {
+		waiting := 0
+		more := time.Now().Before(end)
+		for _, c := range clients {
+			if len(c.pending) == 0 && c.answer == nil {
+				if !more {
+					continue
+				}
 				// Requests rotate over all cases: one repeated row would flatter branch prediction.
-				request := requests[turn.Add(1)%int64(len(requests))]
-				if _, err := c.Write(request); err != nil {
-					errs <- err
-					return
-				}
-				if _, err := readAnswer(reader, nil); err != nil {
-					errs <- err
-					return
-				}
-				answered.Add(1)
+				c.pending, c.answer = requests[turn%len(requests)], make([]byte, 0, 4096)
+				turn++
 			}
-		})
+			waiting++
+			done, err := c.step()
+			if err != nil {
+				return 0, 0, err
+			}
+			if done {
+				n++
+				c.answer = nil
+			}
+		}
+		if waiting == 0 {
+			break
+		}
+		if time.Since(end) > 10*time.Second {
+			return 0, 0, errors.New("requests are not answered")
+		}
 	}
-	wg.Wait()
 	after, err := cpuTime(p.cmd.Process.Pid)
-	if err != nil {
-		return 0, 0, err
-	}
-	select {
-	case err := <-errs:
-		return 0, 0, err
-	default:
-		return answered.Load(), after - before, nil
-	}
+	return n, after - before, err
 }
 
-// readAnswer reads one answer and fails unless it is a 200 with a length. The body is appended to into,
-// or thrown away if that is nil.
-func readAnswer(r *bufio.Reader, into []byte) ([]byte, error) {
+// dial opens a connection whose reads and writes never wait.
+func dial(addr string) (*client, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	to := &syscall.SockaddrInet4{Port: n}
+	copy(to.Addr[:], net.ParseIP(host).To4())
+	if err := errors.Join(syscall.Connect(fd, to), syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1), syscall.SetNonblock(fd, true)); err != nil {
+		syscall.Close(fd)
+		return nil, err
+	}
+	return &client{fd: fd}, nil
+}
+
+// step writes and reads what can be, and tells whether the answer is whole.
+func (c *client) step() (done bool, err error) {
+	if len(c.pending) > 0 {
+		n, err := syscall.Write(c.fd, c.pending)
+		if err != nil && err != syscall.EAGAIN {
+			return false, err
+		}
+		c.pending = c.pending[max(n, 0):]
+		return false, nil
+	}
+	n, err := syscall.Read(c.fd, c.answer[len(c.answer):cap(c.answer)])
+	switch {
+	case err == syscall.EAGAIN:
+		return false, nil
+	case err != nil:
+		return false, err
+	case n == 0:
+		return false, io.ErrUnexpectedEOF
+	}
+	c.answer = c.answer[:len(c.answer)+n]
+	if len(c.answer) == cap(c.answer) {
+		c.answer = append(c.answer, make([]byte, len(c.answer))...)[:len(c.answer)]
+	}
+	head, body, ok := bytes.Cut(c.answer, []byte("\r\n\r\n"))
+	if !ok {
+		return false, nil
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
+		return false, fmt.Errorf("answer %.300q", c.answer)
+	}
+	_, length, ok := bytes.Cut(head, []byte("Content-Length: "))
+	if !ok {
+		return false, errors.New("an answer without Content-Length")
+	}
+	length, _, _ = bytes.Cut(length, []byte("\r\n"))
+	want, err := strconv.Atoi(string(length))
+	return len(body) == want, err
+}
+
+// readAnswer reads the body of one answer and fails unless it is a 200 with a length.
+func readAnswer(r *bufio.Reader) ([]byte, error) {
 	status, err := r.ReadSlice('\n')
 	if err != nil {
 		return nil, err
@@ -94,12 +163,8 @@ func readAnswer(r *bufio.Reader, into []byte) ([]byte, error) {
 	if length < 0 {
 		return nil, fmt.Errorf("an answer without Content-Length")
 	}
-	if into == nil {
-		_, err := r.Discard(length)
-		return nil, err
-	}
-	body := append(into, make([]byte, length)...)
-	_, err = io.ReadFull(r, body[len(into):])
+	body := make([]byte, length)
+	_, err = io.ReadFull(r, body)
 	return body, err
 }
 

@@ -3,8 +3,9 @@
 
     make_repository.py DATA_FOLDER
 
-DATA_FOLDER holds loan-default/ and loan-mini/ as README.md beside this file describes them. Golden
-rows are taken from cases.csv, whose predictions XGBoost made: never from Dougong's own answers.
+DATA_FOLDER holds loan-default/ and loan-mini/, each with the model files that XGBoost wrote and a cases.csv:
+a column a feature, and columns with XGBoost's own predictions (full, v2, lite; expected). Golden rows are
+taken from there, never from Dougong's own answers.
 Standard library only.
 """
 import csv
@@ -23,7 +24,7 @@ MODELS = [
     ("loan-default", "1", "loan-default", "loan_default_full.json", "full", LOAN + " 300 trees, depth 6."),
     ("loan-default", "2", "loan-default", "loan_default_v2.json", "v2", LOAN + " 400 trees, depth 7."),
     ("loan-lite", "1", "loan-default", "loan_default_lite.json", "lite", LOAN + " 20 trees, depth 3: cheap, and nearly as good."),
-    ("loan-mini", "1", "loan-mini", "loan_mini.json", "prediction", "The smallest real model: " + LOAN[0].lower() + LOAN[1:]),
+    ("loan-mini", "1", "loan-mini", "loan_mini.json", "expected", "The smallest real model: " + LOAN[0].lower() + LOAN[1:]),
 ]
 POLICIES = {
     "loan-default": ("1", ["2"]),
@@ -43,6 +44,8 @@ def pick(rows, names):
 
 
 def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     data = pathlib.Path(sys.argv[1])
     for name, version, folder, model, column, description in MODELS:
         out = HERE / name / version
@@ -56,7 +59,7 @@ def main():
         header = list(cases[0])
         names = learner["feature_names"] or header[: int(learner["learner_model_param"]["num_feature"])]
         if column not in header:
-            column = header[-1]
+            sys.exit(f"{folder}/cases.csv has no column {column}")
         with open(out / "model.yaml", "w") as f:
             f.write("# Made by make_repository.py; the golden outputs are XGBoost's own predictions.\n")
             f.write(f"description: {json.dumps(description)}\n")

@@ -33,21 +33,30 @@ type App struct {
 	running []built // beside names
 	public  *httpserver.Server
 	admin   *httpserver.Server
+	sink    *logSink
 	group   *lifecycle.Group
 	started time.Time
 }
 
-// New puts the services together. It reads the files that the configuration names for the servers, and
-// starts nothing.
-func New(cfg Config, services []string, logs io.Writer) (*App, error) {
-	a := &App{cfg: cfg, log: newLogger(logs, cfg.Log), metrics: prom.New(), started: time.Now()}
+// New puts the services together. It reads the files that the configuration names for the servers. All that
+// it starts is what carries the log; Run, or Close without a Run, ends that. Writes to logs may be concurrent.
+func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
+	a := &App{cfg: cfg, metrics: prom.New(), started: time.Now()}
+	httpMetrics := newHTTPMetrics(a.metrics)
+	a.sink = newLogSink(logs, httpMetrics.LogLinesDropped)
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	a.log = newLogger(a.sink, cfg.Log)
 	a.limits = prom.NewLimits(a.metrics)
 	stateMetrics := prom.NewLifecycle(a.metrics)
 	a.states = lifecycleObservers{stateMetrics, stateLog{a.log}}
 	for _, name := range append([]string{processName}, services...) {
 		stateMetrics.Begin(name)
 	}
-	if err := a.buildServers(logs); err != nil {
+	if err := a.buildServers(httpMetrics, logs); err != nil {
 		return nil, err
 	}
 	members := []lifecycle.Member{
@@ -69,7 +78,7 @@ func New(cfg Config, services []string, logs io.Writer) (*App, error) {
 		members = append(members, lifecycle.Member{Name: "service " + b.name, Run: untilReady(s)})
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
-	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run})
+	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain})
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states))
 	if err != nil {
 		return nil, err
@@ -78,13 +87,12 @@ func New(cfg Config, services []string, logs io.Writer) (*App, error) {
 	return a, nil
 }
 
-func (a *App) buildServers(logs io.Writer) error {
+func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	var err error
-	httpMetrics := newHTTPMetrics(a.metrics)
 	deps := httpserver.Deps{
 		Service:   processName,
 		Logger:    a.log,
-		AccessLog: logs,
+		AccessLog: logs, // it has a bounded buffer of its own, and must not push other lines out of the sink
 		Observer:  httpMetrics,
 		Live:      a.live,
 		Ready:     a.ready,
@@ -93,7 +101,7 @@ func (a *App) buildServers(logs io.Writer) error {
 		return fmt.Errorf("http.%w", err)
 	}
 	httpMetrics.watch(a.public)
-	deps.Observer = nil // the metrics are those of the services' clients
+	deps.Observer = adminMetrics{httpMetrics}
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
 		Deps:       deps,
 		Metrics:    a.metrics.Handler(),
@@ -138,6 +146,7 @@ func (a *App) Run(ctx context.Context, up func()) error {
 			up()
 		}
 	}()
+	defer a.Close()
 	err := a.group.Run(ctx)
 	stop()
 	<-told
@@ -148,6 +157,12 @@ func (a *App) Run(ctx context.Context, up func()) error {
 	a.log.Info("stopped")
 	return nil
 }
+
+// logPatience is how long the end of the process waits for its log to be taken.
+const logPatience = time.Second
+
+// Close writes out the log, as far as it is taken. Run does it by itself.
+func (a *App) Close() { a.sink.close(logPatience) }
 
 // live fails when the process cannot heal itself.
 func (a *App) live() error {

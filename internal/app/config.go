@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -38,8 +39,12 @@ func DefaultConfig() Config {
 
 // Validate reports what does not fit between the sections.
 func (c Config) Validate() error {
+	var faults []error
 	if c.HTTP.DrainTimeout > c.Lifecycle.StopTimeout {
-		return fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout)
+		faults = append(faults, fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout))
 	}
-	return nil
+	if c.Inference.InFlightBytes < c.HTTP.MaxBodyBytes {
+		faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below http.max_body_bytes (%d): a body of that size would always be refused", c.Inference.InFlightBytes, c.HTTP.MaxBodyBytes))
+	}
+	return errors.Join(faults...)
 }

@@ -5,5 +5,5 @@
 //
 //	a, err := app.New(app.DefaultConfig(), app.Services(), os.Stderr)
 //	// … check err, then:
-//	err = a.Run(ctx)
+//	err = a.Run(ctx, func() { fmt.Print(a.Welcome()) })
 package app

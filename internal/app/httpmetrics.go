@@ -47,6 +47,20 @@ func (m *httpMetrics) watch(s *httpserver.Server) {
 func (m *httpMetrics) LogLinesDropped(n int) { m.dropped.Add(float64(n)) }
 func (m *httpMetrics) ConnectionRefused()    { m.refused.Inc() }
 
+// adminMetrics observe the admin listener: its requests are no clients' and are not measured, but what goes wrong
+// there counts.
+type adminMetrics struct{ *httpMetrics }
+
+func (m adminMetrics) Route(pattern string) httpserver.RouteObserver {
+	return adminRoute{m.panics.WithLabelValues("admin " + pattern)}
+}
+
+type adminRoute struct{ panics prometheus.Counter }
+
+func (adminRoute) Begin()                 {}
+func (adminRoute) End(httpserver.Outcome) {}
+func (r adminRoute) Panic()               { r.panics.Inc() }
+
 func (m *httpMetrics) Route(pattern string) httpserver.RouteObserver {
 	labels := prometheus.Labels{"route": pattern}
 	return &httpRouteObserver{

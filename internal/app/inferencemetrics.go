@@ -27,7 +27,7 @@ func newInferenceMetrics(r *prom.Registry) *inferenceMetrics {
 	return &inferenceMetrics{
 		versions: make(map[[2]string]*versionMetrics),
 		results: r.UntypedFuncVec(prom.Opts{Name: "ai_inference_result", Labels: []string{"model", "version", "result"},
-			Help: "Count of prediction requests by how they ended: ok, invalid, rejected, expired or failed. Model and version are unknown for requests that ended before one was found."}),
+			Help: "Count of prediction requests by how they ended: ok, invalid, rejected, expired or failed. Model and version are - for requests that ended before one was found, as all that were rejected did."}),
 		rows: r.CounterVec(prom.Opts{Name: "dougong_inference_rows_total", Labels: byVersion, Help: "Rows that were scored and answered."}),
 		scoring: r.GaugeVec(prom.Opts{Name: "dougong_inference_inflight_requests", Unit: "requests", Labels: byVersion,
 			Help: "Prediction requests of which the version is known and that are not answered yet."}),
@@ -36,13 +36,15 @@ func newInferenceMetrics(r *prom.Registry) *inferenceMetrics {
 	}
 }
 
-// unknown stands for the model and version of requests that ended before one was found.
-const unknown = "unknown"
+// noVersion stands for the model and the version of requests that ended before one was found. No folder can
+// have that name.
+const noVersion = "-"
 
 // Version resolves the labels, so that a request costs a few atomic operations.
 func (m *inferenceMetrics) Version(model, version string) inference.VersionObserver {
-	if model == "" {
-		model, version = unknown, unknown
+	named := model != ""
+	if !named {
+		model, version = noVersion, noVersion
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,10 +55,13 @@ func (m *inferenceMetrics) Version(model, version string) inference.VersionObser
 	v := &versionMetrics{}
 	m.versions[key] = v
 	for result := range inference.Results {
+		if named && result == inference.Rejected || !named && result == inference.OK {
+			continue // a refusal comes before the body, and so before the version is known
+		}
 		count := &v.results[result]
 		m.results.Add(func() float64 { return float64(count.Load()) }, model, version, result.String())
 	}
-	if model != unknown {
+	if named {
 		v.rows, v.took = m.rows.WithLabelValues(model, version), m.took.WithLabelValues(model, version)
 		v.scoring = m.scoring.WithLabelValues(model, version)
 	}
@@ -65,7 +70,7 @@ func (m *inferenceMetrics) Version(model, version string) inference.VersionObser
 
 type versionMetrics struct {
 	results [inference.Results]atomic.Uint64
-	rows    prometheus.Counter  // nil for unknown, which answers nothing
+	rows    prometheus.Counter  // nil where no version is known, which answers nothing
 	took    prometheus.Observer // likewise
 	scoring prometheus.Gauge    // likewise
 }

@@ -38,7 +38,7 @@ type ModelReport struct {
 }
 
 // InspectModel reports on a model file, a version's folder, a model's folder (all versions in it, served
-// or not) or a repository.
+// or not) or a repository. With an error, the reports are those of the versions that are good.
 func InspectModel(ctx context.Context, path string) ([]ModelReport, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -60,17 +60,19 @@ func InspectModel(ctx context.Context, path string) ([]ModelReport, error) {
 		return nil, err
 	}
 	var reports []ModelReport
+	var faults []error
 	for _, dir := range versions {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		report, err := inspectVersion(dir)
 		if err != nil {
-			return nil, err
+			faults = append(faults, err)
+			continue
 		}
 		reports = append(reports, report)
 	}
-	return reports, nil
+	return reports, errors.Join(faults...)
 }
 
 // versionFolders finds the folders with a model.yaml at path or up to two levels below it.

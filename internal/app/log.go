@@ -9,7 +9,7 @@ import (
 	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
-// newLogger writes JSON lines. Each line of a request carries its trace_id.
+// newLogger writes JSON lines to the sink. Each line of a request carries its trace_id.
 func newLogger(w io.Writer, cfg LogConfig) *slog.Logger {
 	return slog.New(traceHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level})})
 }

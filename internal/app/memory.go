@@ -51,17 +51,20 @@ type memoryGuard struct {
 	tick  time.Duration
 	used  func() uint64
 	limit int64 // the soft limit in force, math.MaxInt64 for none
+
+	chosen bool // the limit was set from outside, be it to off
 }
 
 func newMemoryGuard(cfg MemoryConfig, log *slog.Logger) *memoryGuard {
-	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory}
+	_, chosen := os.LookupEnv("GOMEMLIMIT")
+	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory, chosen: chosen}
 }
 
 // Run sets the limit, then watches until ctx ends and puts both settings back.
 func (g *memoryGuard) Run(ctx context.Context, ready func()) error {
 	before := debug.SetMemoryLimit(-1)
 	g.limit = before
-	if cgroup, ok := cgroupMemoryLimit(g.root); ok && g.cfg.LimitPercent > 0 && before == math.MaxInt64 {
+	if cgroup, ok := cgroupMemoryLimit(g.root); ok && g.cfg.LimitPercent > 0 && !g.chosen {
 		g.limit = cgroup / 100 * int64(g.cfg.LimitPercent)
 		debug.SetMemoryLimit(g.limit)
 		defer debug.SetMemoryLimit(before)

@@ -64,6 +64,7 @@ func TestMemoryGuard(t *testing.T) {
 		var used atomic.Uint64
 		guard := newMemoryGuard(DefaultMemoryConfig(), slog.New(slog.DiscardHandler))
 		guard.used = used.Load
+		guard.chosen = false
 		guard.root = fstest.MapFS{
 			"proc/self/cgroup":         {Data: []byte("0::/\n")},
 			"sys/fs/cgroup/memory.max": {Data: []byte("107374182400\n")}, // 100 GiB: far from this test's own use

@@ -56,12 +56,12 @@ func buildInference(a *App) (built, error) {
 		return built{}, fmt.Errorf("inference.repository: %w", err)
 	}
 	s, err := inference.New(a.cfg.Inference, inference.Deps{
-		Models:   repo,
-		Decode:   decodeYAML,
-		Observer: newInferenceMetrics(a.metrics),
-		Limit:    a.limits.Observer("inference"),
-		State:    a.states,
-		Log:      a.log.With("service", "inference"),
+		Models:        repo,
+		Decode:        decodeYAML,
+		Observer:      newInferenceMetrics(a.metrics),
+		LimitObserver: a.limits.Observer("inference"),
+		StateObserver: a.states,
+		Log:           a.log.With("service", "inference"),
 	})
 	if err != nil {
 		return built{}, err

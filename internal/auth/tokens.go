@@ -83,8 +83,11 @@ func (e *Entry) faults() (errs []error) {
 	if strings.ContainsFunc(e.Name+e.Tenant, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		errs = append(errs, errors.New("name, tenant: control characters are not allowed"))
 	}
-	if _, err := e.hash(); err != nil {
+	switch sum, err := e.hash(); {
+	case err != nil:
 		errs = append(errs, err)
+	case sum == sha256.Sum256(nil):
+		errs = append(errs, errors.New("sha256: is the hash of nothing: hash the token, not an empty line"))
 	}
 	if len(e.Roles) == 0 {
 		errs = append(errs, errors.New("roles: at least one of read, write, fault, release is needed"))
@@ -111,8 +114,8 @@ func (e *Entry) hash() (sum [sha256.Size]byte, err error) {
 }
 
 // Parse reads the content of a tokens file. It is strict: unknown fields,
-// other versions, duplicates and entries with any fault are errors, all
-// reported at once.
+// fields in another case or twice, other versions, duplicates and entries with
+// any fault are errors, those of the entries all reported at once.
 func Parse(data []byte) (*Tokens, error) {
 	f, err := parse(data)
 	if err != nil {
@@ -139,6 +142,9 @@ func parse(data []byte) (*file, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%w: something follows the document", ErrTokensFile)
 	}
+	if err := checkFields(data); err != nil {
+		return nil, err
+	}
 	if f.Version != FileVersion {
 		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrTokensFile, f.Version, FileVersion)
 	}
@@ -160,6 +166,53 @@ func parse(data []byte) (*file, error) {
 		return nil, err
 	}
 	return &f, nil
+}
+
+// fields are all the names there are in the file.
+var fields = []string{"version", "tokens", "name", "sha256", "roles", "tenant", "created"}
+
+// checkFields refuses what encoding/json lets through: a name in another case,
+// and a name that is twice in one object, of which the last would win. What is
+// shown to a reader of the file must be what counts. The data is valid JSON.
+func checkFields(data []byte) error {
+	type level struct {
+		object bool
+		name   bool // a name comes next, in an object
+		seen   map[string]bool
+	}
+	levels := []level{{}}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := dec.Token()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrTokensFile, err)
+		}
+		at := &levels[len(levels)-1]
+		if token == json.Delim('}') || token == json.Delim(']') {
+			levels = levels[:len(levels)-1]
+			continue
+		}
+		if name, ok := token.(string); ok && at.object && at.name {
+			if !slices.Contains(fields, name) {
+				return fmt.Errorf("%w: unknown field %q", ErrTokensFile, name)
+			}
+			if at.seen[name] {
+				return fmt.Errorf("%w: field %q is there twice in one object", ErrTokensFile, name)
+			}
+			at.seen[name], at.name = true, false
+			continue
+		}
+		at.name = true // token is, or begins, the value
+		switch token {
+		case json.Delim('{'):
+			levels = append(levels, level{object: true, name: true, seen: map[string]bool{}})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		}
+	}
 }
 
 // Load reads a tokens file.
@@ -204,9 +257,10 @@ func TooOpen(path string) (bool, error) {
 
 // AppendTo adds the entry to the file, which it creates with mode 0600 when
 // there is none. The new content replaces the old in one step and is synced:
-// after a crash the file is the old one or the new one. It refuses a name that
-// exists, a file with faults, and a file that others than owner and group can
-// read or write. Two concurrent calls may lose one of the entries: it is meant
+// after a crash the file is the old one or the new one. Mode, owner and group
+// stay, and a link stays a link. It refuses a name that exists, a file with
+// faults, a file that others than owner and group can read or write, and one
+// whose owner it may not keep. Two concurrent calls may lose one of the entries: it is meant
 // for a person at a command line.
 func AppendTo(path string, e Entry) error {
 	f := &file{Version: FileVersion}
@@ -240,6 +294,19 @@ func AppendTo(path string, e Entry) error {
 
 // replaceFile writes temp, syncs, renames and syncs the directory.
 func replaceFile(path string, data []byte) (err error) {
+	old, err := os.Stat(path)
+	switch {
+	case err == nil:
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	default:
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s: %w: is a link to a file that does not exist", path, ErrTokensFile)
+		}
+	}
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
@@ -251,6 +318,11 @@ func replaceFile(path string, data []byte) (err error) {
 			os.Remove(tmp.Name())
 		}
 	}()
+	if old != nil {
+		if err = likeFile(tmp, old); err != nil {
+			return fmt.Errorf("%s: mode and owner cannot be kept: %w", path, err)
+		}
+	}
 	if _, err = tmp.Write(data); err != nil {
 		return err
 	}
@@ -270,13 +342,27 @@ func replaceFile(path string, data []byte) (err error) {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// likeFile gives f the mode, owner and group of old. A change of owner clears
+// bits of the mode, so that comes first.
+func likeFile(f *os.File, old fs.FileInfo) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := keepOwner(f, st, old); err != nil {
+		return err
+	}
+	return f.Chmod(old.Mode().Perm())
+}
+
 // Len returns how many tokens there are.
 func (t *Tokens) Len() int { return len(t.byHash) }
 
-// Lookup returns whose token it is. It hashes what was presented and looks the
+// Lookup returns whose token it is; what does not begin with [Prefix] is
+// nobody's. It hashes what was presented and looks the
 // hash up, so that its time says nothing about how much of a guess was right.
 func (t *Tokens) Lookup(plaintext string) (*Identity, bool) {
-	if len(plaintext) > maxTokenBytes {
+	if len(plaintext) > maxTokenBytes || !strings.HasPrefix(plaintext, Prefix) {
 		return nil, false
 	}
 	var buf [maxTokenBytes]byte

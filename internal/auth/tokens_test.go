@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -94,6 +95,12 @@ func TestParseIsStrictAndReportsEveryFault(t *testing.T) {
 		"trailing":      {good + good, []string{"follows"}},
 		"many faults": {`{"version":1,"tokens":[{"name":"","sha256":"AB","roles":["root"],"tenant":"","created":"2026-11-21T00:00:00Z"}]}`,
 			[]string{"tokens[0].name", "tokens[0].sha256", `unknown role "root"`}},
+		"other case":    {strings.Replace(good, `"roles":["read"]`, `"roles":["read"],"ROLES":["release"]`, 1), []string{`unknown field "ROLES"`}},
+		"folded":        {strings.Replace(good, `"sha256"`, `"\u017fha256"`, 1), []string{`unknown field "ſha256"`}},
+		"field twice":   {strings.Replace(good, `"roles":["read"]`, `"roles":["read"],"roles":["release"]`, 1), []string{`field "roles" is there twice`}},
+		"version twice": {strings.Replace(good, `"version":1`, `"version":2,"version":1`, 1), []string{`field "version" is there twice`}},
+		"hash of nothing": {strings.Replace(good, goodHash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", 1),
+			[]string{"tokens[0].sha256: is the hash of nothing"}},
 		"no roles":  {strings.Replace(good, `["read"]`, `[]`, 1), []string{"tokens[0].roles"}},
 		"duplicate": {strings.Replace(good, `]}`, `],"x":0}`, 1), []string{"unknown"}},
 		"twice": {`{"version":1,"tokens":[` + strings.Repeat(`,{"name":"a","sha256":"`+goodHash+`","roles":["read"],"tenant":"","created":"2026-11-21T00:00:00Z"}`, 2)[1:] + `]}`,
@@ -142,6 +149,15 @@ func TestAppendRefusesOpenFileDuplicateNameAndFaultyFile(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestLookupTakesOnlyWhatLooksLikeAToken(t *testing.T) {
+	tokens := &Tokens{byHash: map[[32]byte]*Identity{sha256.Sum256(nil): {Name: "nobody"}, sha256.Sum256([]byte("test")): {Name: "short"}}}
+	for _, s := range []string{"", "test"} {
+		if who, ok := tokens.Lookup(s); ok || who != nil {
+			t.Errorf("%q is %+v", s, who)
+		}
 	}
 }
 

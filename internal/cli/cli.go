@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,11 +36,25 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, err)
+		lastWords(stderr, err.Error())
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "dougong:", err)
+		lastWords(stderr, "dougong: "+err.Error())
 		return exitFailure
+	}
+}
+
+// lastWords says why the program ends, unless nobody takes it: a pipe that is full must not keep a process that
+// has stopped.
+func lastWords(stderr io.Writer, words string) {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintln(stderr, words)
+	}()
+	select {
+	case <-said:
+	case <-time.After(time.Second):
 	}
 }
 
@@ -50,9 +65,11 @@ func newRoot() *cobra.Command {
 		Long:          "Dougong runs services that stay up under load, faults and rollouts.\n`dougong up` runs all of them in one process, with nothing else installed.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       app.Version(),
 		Args:          args(cobra.NoArgs),
 		RunE:          help,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nrun '%s --help' for what it takes", err, cmd.CommandPath())}
 	})

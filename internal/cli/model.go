@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,13 +25,10 @@ func newModel() *cobra.Command {
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			reports, err := app.InspectModel(cmd.Context(), paths[0])
-			if err != nil {
-				return err
-			}
 			if asJSON {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")
-				return encoder.Encode(reports)
+				return errors.Join(encoder.Encode(reports), err)
 			}
 			for i, r := range reports {
 				if i > 0 {
@@ -40,7 +38,7 @@ func newModel() *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return err
 		},
 	}
 	inspect.Flags().BoolVar(&asJSON, "json", false, "print JSON")

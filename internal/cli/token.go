@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,9 @@ func newToken() *cobra.Command {
 		Example: "  dougong token create --file tokens.json --name checkout --tenant shop --role read",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if request.File == "" || request.Name == "" || len(request.Roles) == 0 {
+				return usageError{errors.New("--file, --name and --role are needed\nrun 'dougong token create --help' for what they are")}
+			}
 			token, err := app.CreateToken(request)
 			if err != nil {
 				return usageError{err}
@@ -33,11 +37,6 @@ func newToken() *cobra.Command {
 	flags.StringVar(&request.Name, "name", "", "who the token is for; logs and audit lines show it")
 	flags.StringVar(&request.Tenant, "tenant", "", "the tenant on whose account it counts")
 	flags.StringSliceVar(&request.Roles, "role", nil, "what it may do: read, write, fault, release (repeat or separate by commas)")
-	for _, name := range []string{"file", "name", "role"} {
-		if err := create.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined above
-		}
-	}
 	cmd.AddCommand(create)
 	return cmd
 }

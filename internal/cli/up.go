@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -63,13 +66,22 @@ func serve(cmd *cobra.Command, file string, services []string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	// A reader of our output that goes away must not take the process with it.
+	signal.Ignore(syscall.SIGPIPE)
 	// Signals first: one that arrives while models are loading stops the process in order as well.
-	ctx, stop := lifecycle.Signals(context.Background(), nil)
+	var running atomic.Pointer[app.App]
+	ctx, stop := lifecycle.Signals(context.Background(), func(code int) {
+		if a := running.Load(); a != nil {
+			a.Close() // the log says how it came to this
+		}
+		os.Exit(code)
+	})
 	defer stop()
 	a, err := app.New(cfg, services, cmd.ErrOrStderr())
 	if err != nil {
 		return usageError{err}
 	}
+	running.Store(a)
 	return a.Run(ctx, func() { fmt.Fprint(cmd.OutOrStdout(), a.Welcome()) })
 }
 

@@ -28,17 +28,18 @@ type AdminDeps struct {
 // NewAdmin returns the server of the admin port: /metrics and health for
 // anyone; /statusz, /debug/pprof/ and /debug/invariants for the role read.
 //
-// On a loopback listener everything is open to everyone on the machine, but not
-// to web pages in their browsers: a Host that is not loopback (DNS rebinding)
-// and a change that a foreign page makes (CSRF) are refused. Routes added with
-// Handle get the same protection, and an audit line for each change.
+// On a loopback listener without a tokens file everything is open to everyone
+// on the machine; with one, roles count there too. On loopback a Host that is
+// not (DNS rebinding) is refused in any case, and everywhere a change that a
+// foreign page makes (CSRF): web pages in a browser on the machine get nowhere.
+// Routes added with Handle get the same protection, and an audit line for each
+// change.
 func NewAdmin(cfg Config, deps AdminDeps) (*Server, error) {
 	s, err := New(cfg, deps.Deps)
 	if err != nil {
 		return nil, err
 	}
 	local := cfg.onLoopback()
-	s.open = local
 	s.guard = func(h http.Handler) http.Handler { return guardBrowsers(h, local) }
 
 	if deps.Metrics != nil {
@@ -63,9 +64,11 @@ func NewAdmin(cfg Config, deps AdminDeps) (*Server, error) {
 	return s, nil
 }
 
+// crossOrigin lets through what does not come from a browser.
+var crossOrigin = http.NewCrossOriginProtection()
+
 // guardBrowsers refuses what only a browser that was tricked would send.
 func guardBrowsers(h http.Handler, local bool) http.Handler {
-	csrf := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if local && !namesLoopback(r.Host) {
 			problem.Write(w, &problem.Problem{
@@ -74,16 +77,15 @@ func guardBrowsers(h http.Handler, local bool) http.Handler {
 			})
 			return
 		}
-		if err := csrf.Check(r); err != nil {
-			problem.Write(w, &problem.Problem{
-				Status: http.StatusForbidden, Code: "cross_origin",
-				Detail: "a page of another origin may not change anything here",
-			})
+		if crossOrigin.Check(r) != nil {
+			problem.Write(w, &problem.Problem{Status: http.StatusForbidden, Code: "cross_origin", Detail: crossOriginDetail})
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
+
+const crossOriginDetail = "a page of another origin may not change anything here"
 
 func namesLoopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -172,20 +174,36 @@ func writeText(w io.Writer, v any, depth int) {
 	}
 }
 
+// isLeaf tells what is written on one line: a scalar, or a list of scalars.
 func isLeaf(v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
 		return len(v) == 0
 	case []any:
-		return len(v) == 0
+		return !slices.ContainsFunc(v, func(e any) bool {
+			switch e.(type) {
+			case map[string]any, []any:
+				return true
+			}
+			return false
+		})
 	}
 	return true
 }
 
 func leaf(v any) string {
 	switch v := v.(type) {
-	case nil, map[string]any, []any:
+	case nil, map[string]any:
 		return "-"
+	case []any:
+		if len(v) == 0 {
+			return "-"
+		}
+		items := make([]string, len(v))
+		for i, e := range v {
+			items[i] = leaf(e)
+		}
+		return strings.Join(items, ", ")
 	case string:
 		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || !printable(r) && r > 0x7e }) {
 			return fmt.Sprintf("%q", v)
@@ -200,6 +218,7 @@ func leaf(v any) string {
 // caller did not have to say who it is.
 type AuditEvent struct {
 	Time    time.Time `json:"time"`
+	Service string    `json:"service"`
 	Name    string    `json:"name"`
 	Tenant  string    `json:"tenant"`
 	Method  string    `json:"method"`
@@ -210,9 +229,12 @@ type AuditEvent struct {
 	TraceID string    `json:"trace_id"`
 }
 
-func (e AuditEvent) log(l *slog.Logger) {
-	l.LogAttrs(context.Background(), slog.LevelInfo, "audit",
-		slog.String("caller", e.Name), slog.String("tenant", e.Tenant),
+// log writes the event whatever the level of the log is: it goes past the
+// question whether the handler is enabled.
+func (e AuditEvent) log(l *slog.Logger) error {
+	r := slog.NewRecord(e.Time, slog.LevelInfo, "audit", 0)
+	r.AddAttrs(slog.String("service", e.Service), slog.String("caller", e.Name), slog.String("tenant", e.Tenant),
 		slog.String("method", e.Method), slog.String("route", e.Route), slog.String("path", e.Path),
 		slog.Int("status", e.Status), slog.String("remote", e.Remote), slog.String("trace_id", e.TraceID))
+	return l.Handler().Handle(context.Background(), r)
 }

@@ -88,8 +88,8 @@ func TestAdminBeyondLoopbackShowsMetricsAndHealthToAnyoneAndTheRestByRole(t *tes
 		do(t, "POST", r.url+"/faults", "")
 		r.stop()
 		for _, want := range []string{
-			`"msg":"audit","caller":"bot-fault","tenant":"acme","method":"POST","route":"POST /faults","path":"/faults","status":200,`,
-			`"msg":"audit","caller":"","tenant":"","method":"POST","route":"POST /faults","path":"/faults","status":401,`,
+			`"msg":"audit","service":"dougong","caller":"bot-fault","tenant":"acme","method":"POST","route":"POST /faults","path":"/faults","status":200,`,
+			`"msg":"audit","service":"dougong","caller":"","tenant":"","method":"POST","route":"POST /faults","path":"/faults","status":401,`,
 		} {
 			if !strings.Contains(r.logs.String(), want) {
 				t.Errorf("no %s in\n%s", want, r.logs.String())
@@ -98,12 +98,62 @@ func TestAdminBeyondLoopbackShowsMetricsAndHealthToAnyoneAndTheRestByRole(t *tes
 	}
 }
 
+func TestAdminOnLoopbackWithTokensAsksForRoles(t *testing.T) {
+	path, plain := writeTokens(t)
+	r := startAdmin(t, func(c *Config) { c.TokensFile = path })
+	do(t, "GET", r.url+"/statusz", "").wantProblem(t, 401, "unauthenticated")
+	do(t, "POST", r.url+"/faults", "").wantProblem(t, 401, "unauthenticated")
+	do(t, "POST", r.url+"/faults", "", "Authorization", "Bearer "+plain[auth.Read]).wantProblem(t, 403, "forbidden")
+	if a := do(t, "POST", r.url+"/faults", "", "Authorization", "Bearer "+plain[auth.Fault]); a.body != "set" {
+		t.Errorf("with the role: %d %s", a.StatusCode, a.body)
+	}
+	do(t, "POST", r.url+"/faults", "", "Authorization", "Bearer "+plain[auth.Fault], "Origin", "https://evil.example").wantProblem(t, 403, "cross_origin")
+	if a := do(t, "GET", r.url+"/metrics", ""); a.StatusCode != 200 {
+		t.Errorf("metrics: %d", a.StatusCode)
+	}
+}
+
+func TestAuditIsWrittenWhateverTheLevel(t *testing.T) {
+	logs := &buffer{}
+	s, err := NewAdmin(DefaultAdminConfig(), AdminDeps{Deps: Deps{Service: "house", Logger: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelError}))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handle("POST /faults", auth.Fault, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.HandleRoute(Route{Pattern: "POST /panic", Service: "order", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") })})
+	for _, path := range []string{"/faults", "/panic"} {
+		req, _ := http.NewRequest("POST", "http://localhost"+path, nil)
+		s.ServeHTTP(&statusOnly{}, req)
+	}
+	for _, want := range []string{
+		`"level":"INFO","msg":"audit","service":"house","caller":"","tenant":"","method":"POST","route":"POST /faults","path":"/faults","status":200,`,
+		`"level":"INFO","msg":"audit","service":"order",`,
+		`"level":"ERROR","msg":"handler panicked","service":"order","error_code":"panic"`,
+	} {
+		if !strings.Contains(logs.String(), want) {
+			t.Errorf("no %s in\n%s", want, logs.String())
+		}
+	}
+}
+
+func TestAdminReportsPanicsToItsObserver(t *testing.T) {
+	seen := newRecorder()
+	s, err := NewAdmin(DefaultAdminConfig(), AdminDeps{Deps: Deps{Observer: seen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handle("GET /panic", "", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }))
+	req, _ := http.NewRequest("GET", "http://localhost/panic", nil)
+	s.ServeHTTP(&statusOnly{}, req)
+	if seen.panics != 1 {
+		t.Errorf("%d panics counted, want 1", seen.panics)
+	}
+}
+
 func TestStatusIsTextForPeopleAndJSONForPrograms(t *testing.T) {
 	r := startAdmin(t, nil)
 	const text = `empty    -
-list
-  - 1
-  - 2
+list     1, 2
 odd      "a\nb"
 services
   -

@@ -19,7 +19,7 @@ type Config struct {
 	IdleTimeout       time.Duration `json:"idle_timeout" doc:"How long a connection is kept for the next request."`
 	MaxHeaderBytes    int64         `json:"max_header_bytes" unit:"bytes" doc:"Largest request header; then 431."`
 	MaxBodyBytes      int64         `json:"max_body_bytes" unit:"bytes" doc:"Largest request body, unless the route says otherwise; then 413."`
-	MaxConnections    int           `json:"max_connections" doc:"Most connections at a time; further ones are closed at once. Upgraded (WebSocket) connections no longer count. 0: no bound."`
+	MaxConnections    int           `json:"max_connections" doc:"Most connections at a time. For a further one the connection that is idle longest is closed; while none is, the further one is closed at once. Upgraded (WebSocket) connections no longer count. 0: no bound."`
 	RequestTimeout    time.Duration `json:"request_timeout" doc:"Default and upper bound of a request's deadline."`
 	DeadlineMargin    time.Duration `json:"deadline_margin" doc:"Taken off the caller's deadline, so that the answer still arrives in time."`
 	DrainTimeout      time.Duration `json:"drain_timeout" doc:"How long requests in flight may take to end when the server stops; what did not end is named and cut."`

@@ -1,8 +1,12 @@
 package httpserver
 
 import (
+	"cmp"
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +19,11 @@ import (
 // that have passed. A client may thus take sweepEvery longer than it should.
 const sweepEvery = 100 * time.Millisecond
 
+// onItsWay is how long after it was accepted or answered a client may be
+// sending its next request. Nothing is closed under it for so long, if nothing
+// forces us.
+const onItsWay = 250 * time.Millisecond
+
 // listener wraps what it accepts, and knows all of it.
 type listener struct {
 	net.Listener
@@ -25,6 +34,16 @@ type listener struct {
 
 	mu    sync.Mutex
 	conns map[*serverConn]struct{}
+
+	// Only Accept uses these.
+	idle   []idleConn    // longest idle first, as found at looked
+	looked time.Duration // since epoch
+}
+
+// idleConn is a connection that was idle since then.
+type idleConn struct {
+	c     *serverConn
+	since int64
 }
 
 func newListener(l net.Listener, maxConns int, refused func()) *listener {
@@ -37,19 +56,60 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		sc := &serverConn{Conn: c, l: l, accepted: time.Now()}
-		l.mu.Lock()
-		full := l.max > 0 && len(l.conns) >= l.max
-		if !full {
-			l.conns[sc] = struct{}{}
+		sc := &serverConn{Conn: c, l: l}
+		admitted := l.admit(sc)
+		for !admitted && l.evict() {
+			admitted = l.admit(sc)
 		}
-		l.mu.Unlock()
-		if !full {
+		if admitted {
 			return sc, nil
 		}
-		c.Close()
 		l.refused()
+		c.Close()
 	}
+}
+
+// admit counts the connection unless there are too many.
+func (l *listener) admit(c *serverConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.max > 0 && len(l.conns) >= l.max {
+		return false
+	}
+	l.conns[c] = struct{}{}
+	return true
+}
+
+// evict closes the connection that waits for its next request longest, so that
+// clients that only keep connections do not lock out others, health probes
+// among them. It reports false when none has waited for onItsWay.
+//
+// To its client it is what every server's idle time-out is: a request that is
+// sent in that moment is not answered. It is not worked on either (on HTTP/2:
+// unless its handler starts more than onItsWay after its bytes came).
+func (l *listener) evict() bool {
+	if now := time.Since(l.epoch); len(l.idle) == 0 && now-l.looked >= sweepEvery {
+		l.looked = now // a flood must not make this loop its main work
+		l.mu.Lock()
+		for c := range l.conns {
+			if since := c.idle.Load(); since > 0 && int64(now)-since >= int64(onItsWay+sweepEvery) { // since is that coarse
+				l.idle = append(l.idle, idleConn{c, since})
+			}
+		}
+		l.mu.Unlock()
+		slices.SortFunc(l.idle, func(a, b idleConn) int { return cmp.Compare(a.since, b.since) })
+	}
+	for len(l.idle) > 0 {
+		i := l.idle[0]
+		l.idle[0] = idleConn{}
+		l.idle = l.idle[1:]
+		if i.c.idle.CompareAndSwap(i.since, gone) {
+			i.c.Close()
+			return true
+		}
+	}
+	l.idle = nil
+	return false
 }
 
 func (l *listener) forget(c *serverConn) {
@@ -95,11 +155,11 @@ func (l *listener) sweep(stop <-chan struct{}) {
 
 // closeUnused closes connections on which nothing was ever sent, which
 // http.Server.Shutdown would wait for.
-func (l *listener) closeUnused(olderThan time.Duration) {
+func (l *listener) closeUnused() {
 	var unused []*serverConn
 	l.mu.Lock()
 	for c := range l.conns {
-		if !c.used.Load() && time.Since(c.accepted) > olderThan {
+		if !c.used.Load() {
 			unused = append(unused, c)
 		}
 	}
@@ -113,9 +173,57 @@ func (l *listener) closeUnused(olderThan time.Duration) {
 type serverConn struct {
 	net.Conn
 	l           *listener
-	accepted    time.Time
-	used        atomic.Bool // something was read
+	used        atomic.Bool  // something was read
+	idle        atomic.Int64 // since when it waits for a request, as time since the listener's epoch; 0: it does not; gone
+	asked, h2   bool         // set once, by the first request
 	read, write coarseDeadline
+}
+
+// gone is the idle time of a connection that was closed.
+const gone = -1
+
+// connState is the http.Server's hook. HTTP/1 calls it in the goroutine that
+// reads, HTTP/2 in another.
+func connState(c net.Conn, state http.ConnState) {
+	if state != http.StateIdle && state != http.StateActive {
+		return
+	}
+	sc := serverConnOf(c)
+	if sc == nil {
+		return
+	}
+	if !sc.asked {
+		sc.asked = true
+		t, ok := c.(*tls.Conn)
+		sc.h2 = ok && t.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	var since int64
+	if state == http.StateIdle {
+		since = max(sc.l.now.Load(), 1)
+	}
+	sc.setIdle(since)
+}
+
+// setIdle reports false if the connection was closed.
+func (c *serverConn) setIdle(since int64) bool {
+	for {
+		was := c.idle.Load()
+		if was == gone {
+			return false
+		}
+		if was == since || c.idle.CompareAndSwap(was, since) {
+			return true
+		}
+	}
+}
+
+// serverConnOf returns what is below c, nil if it is not ours.
+func serverConnOf(c net.Conn) *serverConn {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	sc, _ := c.(*serverConn)
+	return sc
 }
 
 // coarseDeadline is one direction's deadline.
@@ -124,6 +232,7 @@ type coarseDeadline struct {
 
 	mu    sync.Mutex
 	armed bool // the connection itself has a deadline
+	exact bool // the connection itself has every deadline, at once
 }
 
 func (d *coarseDeadline) passed(now int64) bool {
@@ -147,6 +256,10 @@ func (d *coarseDeadline) expire(now int64, set func(time.Time) error) {
 
 // note stores the deadline and reports whether the connection must be told.
 func (d *coarseDeadline) note(l *listener, t time.Time) (tell bool) {
+	if d.exact {
+		d.armed = true
+		return true
+	}
 	var at int64
 	if !t.IsZero() {
 		at = int64(t.Sub(l.epoch))
@@ -166,7 +279,25 @@ func (c *serverConn) Read(p []byte) (int, error) {
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
+	if n > 0 && c.idle.Load() != 0 {
+		var since int64 // HTTP/1: a request begins, and ends with another StateIdle
+		if c.h2 {
+			since = max(c.l.now.Load(), 1) // perhaps; perhaps a ping
+		}
+		if !c.setIdle(since) {
+			return 0, net.ErrClosed // nothing may be done that cannot be answered
+		}
+	}
 	return n, err
+}
+
+// CloseWrite lets net/http send the end of its answer before it closes a
+// connection on which the client still sends.
+func (c *serverConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
 }
 
 // ReadFrom keeps sendfile.
@@ -217,12 +348,20 @@ func (c *serverConn) SetDeadline(t time.Time) error {
 }
 
 func (c *serverConn) Close() error {
+	c.idle.Store(gone)
 	c.l.forget(c)
 	return c.Conn.Close()
 }
 
-// release ends the bookkeeping and returns the connection itself.
+// release ends the bookkeeping: from now on every call goes to the connection
+// itself, which it returns.
 func (c *serverConn) release() net.Conn {
+	for _, d := range []*coarseDeadline{&c.read, &c.write} {
+		d.mu.Lock()
+		d.at.Store(0)
+		d.exact = true
+		d.mu.Unlock()
+	}
 	_ = c.SetDeadline(time.Time{})
 	c.l.forget(c)
 	return c.Conn

@@ -24,5 +24,6 @@
 // # Who may call
 //
 // A route with a role needs a bearer token that holds it. Without a tokens
-// file, such a route is open on a loopback listener and closed on any other.
+// file, such a route is open on a loopback listener, except to changes that a
+// browser sends for a page of another origin, and closed on any other.
 package httpserver

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,27 +18,27 @@ import (
 // watchEvery is how soon a changed certificate or tokens file is noticed.
 const watchEvery = 2 * time.Second
 
+// watched is a group of files that are loaded together.
+type watched struct {
+	name  string
+	paths []string
+	load  func() error
+	last  []fs.FileInfo // from before the last load
+}
+
+// loadAndWatch loads the files, and lets watchFiles look whether they change
+// from now on. What changes while they are read is thus noticed.
+func (s *Server) loadAndWatch(name string, load func() error, paths ...string) error {
+	w := &watched{name: name, paths: paths, load: load, last: stat(paths)}
+	s.watched = append(s.watched, w)
+	return load()
+}
+
 // watchFiles loads certificates and tokens again when their files change. What
 // cannot be loaded is logged, and the old stays in use.
 func (s *Server) watchFiles(stop <-chan struct{}) {
-	type watched struct {
-		name  string
-		paths []string
-		load  func() error
-		last  string
-	}
-	var all []*watched
-	if s.tls != nil {
-		all = append(all, &watched{name: "tls", paths: []string{s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile, s.cfg.TLS.ClientCAFile}, load: s.tls.load})
-	}
-	if s.cfg.TokensFile != "" {
-		all = append(all, &watched{name: "tokens_file", paths: []string{s.cfg.TokensFile}, load: s.loadTokens})
-	}
-	if len(all) == 0 {
+	if len(s.watched) == 0 {
 		return
-	}
-	for _, w := range all {
-		w.last = fingerprint(w.paths)
 	}
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
@@ -46,9 +48,9 @@ func (s *Server) watchFiles(stop <-chan struct{}) {
 			return
 		case <-t.C:
 		}
-		for _, w := range all {
-			now := fingerprint(w.paths)
-			if now == w.last {
+		for _, w := range s.watched {
+			now := stat(w.paths)
+			if slices.EqualFunc(now, w.last, sameContent) {
 				continue
 			}
 			w.last = now
@@ -61,20 +63,26 @@ func (s *Server) watchFiles(stop <-chan struct{}) {
 	}
 }
 
-// fingerprint changes when a file is written or replaced.
-func fingerprint(paths []string) (sum string) {
-	for _, p := range paths {
+// stat returns what is known of the files, nil for those that are not there.
+func stat(paths []string) []fs.FileInfo {
+	all := make([]fs.FileInfo, len(paths))
+	for i, p := range paths {
 		if p == "" {
 			continue
 		}
-		st, err := os.Stat(p)
-		if err != nil {
-			sum += "?"
-			continue
+		if st, err := os.Stat(p); err == nil {
+			all[i] = st
 		}
-		sum += fmt.Sprintf("%d %d;", st.ModTime().UnixNano(), st.Size())
 	}
-	return sum
+	return all
+}
+
+// sameContent is false when a file was written, replaced, made or removed.
+func sameContent(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
 func (s *Server) loadTokens() error {

@@ -1,9 +1,11 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -24,7 +26,7 @@ type Route struct {
 	Service      string        // in the access log; "": Deps.Service
 	Timeout      time.Duration // default and upper bound of the deadline; 0: Config.RequestTimeout; at most that, unless Stream
 	MaxBodyBytes int64         // 0: Config.MaxBodyBytes; below 0: no bound
-	Stream       bool          // long-lived: no deadline unless the caller or Timeout gives one; time-outs count from read to read and write to write
+	Stream       bool          // long-lived, or upgraded: no deadline unless the caller or Timeout gives one; time-outs are those of one read and one write; the context ends when the server begins to stop
 	Quiet        bool          // not in the access log
 	Audit        bool          // an audit line for each request that is not GET, HEAD, OPTIONS or TRACE; always on for the roles fault and release, and on the admin server
 }
@@ -59,12 +61,27 @@ type exchange struct {
 
 // ServeHTTP is the path of every request:
 //
-//	ServeHTTP → mux → route.ServeHTTP → admit → handler → end
+//	ServeHTTP → literal path or mux → route.ServeHTTP → admit → handler → end
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{srv: s, start: time.Now()}
 	x.responseWriter = responseWriter{w: w, x: x}
 	defer x.end(r)
+	if rt := s.literal[literalPath{r.Method, r.URL.Path}]; rt != nil && r.URL.RawPath == "" {
+		r.Pattern = rt.Pattern
+		rt.ServeHTTP(x, r)
+		return
+	}
 	s.mux.ServeHTTP(x, r)
+}
+
+// literalPath is a request that a pattern without wildcards names: no other pattern can be more specific, so
+// the mux, which costs as much as the rest of the middleware, need not be asked.
+type literalPath struct{ method, path string }
+
+// literalOf returns the literalPath of a pattern that is one.
+func literalOf(pattern string) (literalPath, bool) {
+	method, path, ok := strings.Cut(pattern, " ")
+	return literalPath{method, path}, ok && strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.ContainsAny(path, "{}%")
 }
 
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -73,6 +90,13 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.ctx.trace = traceOf(r.Header)
 	rt.observer.Begin()
 	rt.srv.inflight.add(x)
+	if rt.Stream {
+		// It would outlive every stop, so it is told when one begins.
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(rt.srv.stopping, func() { cancel(errStopping) })()
+		r = r.WithContext(ctx)
+	}
 	if x.admit(r) {
 		rt.Handler.ServeHTTP(x, &x.req)
 	}
@@ -82,9 +106,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) admit(r *http.Request) bool {
 	x.ctx.parent = r.Context()
 	if x.ctx.trace.Parent != [8]byte{} {
-		if v := r.Header["Tracestate"]; len(v) == 1 && len(v[0]) <= maxTracestate {
-			x.ctx.tracestate = v[0]
-		}
+		x.ctx.tracestate = joinTracestate(r.Header["Tracestate"])
 	}
 
 	timeout := x.route.timeout
@@ -110,12 +132,16 @@ func (x *exchange) admit(r *http.Request) bool {
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = requestBody{x: x, rc: r.Body, limit: x.route.maxBody, left: x.route.maxBody, declared: r.ContentLength}
 		x.req.Body = &x.body
-		if x.route.Stream {
-			x.extendRead()
+		switch {
+		case x.route.Stream:
+			x.setReadTimeout(0)
+		case ok && timeout < x.srv.cfg.ReadTimeout:
+			// A body that comes after the caller has left is of no use.
+			x.setReadDeadline(x.ctx.deadline)
 		}
 	}
 	if x.route.Stream {
-		x.extendWrite()
+		x.setWriteTimeout(0)
 	}
 	return true
 }
@@ -129,13 +155,20 @@ func (x *exchange) identify(r *http.Request) bool {
 	}
 	var presented bool
 	if tokens := s.tokens.Load(); tokens != nil {
-		token, ok := bearer(header)
-		presented = ok
-		x.ctx.who, _ = tokens.Lookup(token)
+		var token string
+		if token, presented = bearer(header); presented {
+			x.ctx.who, _ = tokens.Lookup(token)
+		}
 	}
 	switch {
-	case role == "" || s.open || x.ctx.who.Has(role):
+	case role == "" || x.ctx.who.Has(role):
 		return true
+	case s.open:
+		// Open to the machine, not to a page in a browser on it.
+		if crossOrigin.Check(r) == nil {
+			return true
+		}
+		x.refuse(http.StatusForbidden, "cross_origin", crossOriginDetail)
 	case s.tokens.Load() == nil:
 		x.refuse(http.StatusForbidden, "no_tokens_file", "this route needs the role "+string(role)+", and the server listens beyond loopback without a tokens_file: create a token (dougong token create) and name the file in the configuration")
 	case x.ctx.who == nil:
@@ -188,9 +221,16 @@ func (x *exchange) end(r *http.Request) {
 		x.req.MultipartForm.RemoveAll() // net/http does it only for its own copy of the request
 	}
 	if x.status == 0 {
-		x.status = http.StatusOK
-		if aborted {
-			x.status = 499
+		x.status = 499
+		if !aborted {
+			x.status = http.StatusOK
+			x.sayClose(x.status)
+		}
+	}
+	if x.route != nil && x.route.Stream && !x.hijacked {
+		x.setWriteTimeout(x.srv.cfg.WriteTimeout) // for what is buffered
+		if x.body.rc != nil && x.body.err != io.EOF {
+			x.setReadTimeout(x.srv.cfg.ReadTimeout) // net/http reads the rest, or some of it
 		}
 	}
 	x.account(r)
@@ -205,26 +245,16 @@ func isAbort(v any) bool {
 }
 
 func (x *exchange) panicked(v any, r *http.Request) {
-	if x.route != nil {
-		x.route.observer.Panic()
-	} else {
-		x.srv.other.observer.Panic()
-	}
-	x.srv.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelError, "handler panicked",
-		slog.String("error_code", "panic"), slog.Any("panic", v), slog.String("route", x.routeName()),
+	rt := cmp.Or(x.route, x.srv.other)
+	rt.observer.Panic()
+	x.srv.deps.Logger.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelError, "handler panicked",
+		slog.String("service", rt.Service), slog.String("error_code", "panic"), slog.Any("panic", v), slog.String("route", rt.Pattern),
 		slog.String("trace_id", x.ctx.trace.ID()), slog.String("stack", string(debug.Stack())))
 	if x.status != 0 {
 		return // too late for an answer
 	}
 	clear(x.Header())
 	x.refuse(http.StatusInternalServerError, "internal", "the handler failed; the request id finds it in the log")
-}
-
-func (x *exchange) routeName() string {
-	if x.route == nil {
-		return otherRoute
-	}
-	return x.route.Pattern
 }
 
 // account reports the finished request to metrics, access log and audit log.
@@ -266,7 +296,7 @@ func (x *exchange) account(r *http.Request) {
 	}
 	if rt.Audit && !slices.Contains(safeMethods, r.Method) {
 		e := AuditEvent{
-			Time: x.start.Add(d), Method: r.Method, Route: rt.Pattern, Path: r.URL.Path, Status: x.status,
+			Time: x.start.Add(d), Service: rt.Service, Method: r.Method, Route: rt.Pattern, Path: r.URL.Path, Status: x.status,
 			Remote: r.RemoteAddr, TraceID: hex.EncodeToString(x.ctx.trace.TraceID[:]),
 		}
 		if who := x.ctx.who; who != nil {

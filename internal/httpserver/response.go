@@ -9,14 +9,17 @@ import (
 )
 
 // responseWriter counts what a handler sends, and replaces the mux's own plain
-// text for 404 and 405. It offers everything that net/http's does; a feature
-// that the protocol lacks (Hijack on HTTP/2) answers http.ErrNotSupported.
+// text for 404 and 405. It is a Flusher, Hijacker, StringWriter and ReaderFrom;
+// http.ResponseController reaches the deadlines and full duplex. A feature that
+// the protocol lacks (Hijack on HTTP/2) answers http.ErrNotSupported.
 type responseWriter struct {
 	w       http.ResponseWriter
 	x       *exchange
 	status  int // 0 until it is sent
 	written int64
 	swallow bool // the mux's text after we have answered
+
+	hijacked bool
 }
 
 func (w *responseWriter) Header() http.Header { return w.w.Header() }
@@ -37,10 +40,30 @@ func (w *responseWriter) WriteHeader(status int) {
 			return
 		}
 	}
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+	final := w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols)
+	if final {
+		w.sayClose(status)
+	}
+	w.w.WriteHeader(status) // may panic, and nothing was sent then
+	if final {
 		w.status = status
 	}
-	w.w.WriteHeader(status)
+}
+
+// sayClose tells the client of a server that drains to use this connection no
+// more. On HTTP/2 net/http makes a graceful GOAWAY of it.
+func (w *responseWriter) sayClose(status int) {
+	if w.x.srv.draining.Load() && status != http.StatusSwitchingProtocols {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// ProblemCode notes the code of the problem that is about to be written, for
+// the access log. It is what problem.Write looks for.
+func (w *responseWriter) ProblemCode(code string) {
+	if w.status == 0 {
+		w.x.failed = code
+	}
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
@@ -49,6 +72,7 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	}
 	n, err := w.w.Write(p)
 	w.written += int64(n)
+	w.after()
 	return n, err
 }
 
@@ -59,6 +83,7 @@ func (w *responseWriter) WriteString(s string) (int, error) {
 	}
 	n, err := io.WriteString(w.w, s)
 	w.written += int64(n)
+	w.after()
 	return n, err
 }
 
@@ -83,11 +108,20 @@ func (w *responseWriter) before() bool {
 	}
 	if w.status == 0 {
 		w.status = http.StatusOK
+		w.sayClose(w.status)
 	}
 	if w.x.route != nil && w.x.route.Stream {
-		w.x.extendWrite()
+		w.x.setWriteTimeout(w.x.srv.cfg.WriteTimeout)
 	}
 	return false
+}
+
+// after ends what before began: a stream that is quiet is not late. HTTP/2
+// would reset it.
+func (w *responseWriter) after() {
+	if w.x.route != nil && w.x.route.Stream {
+		w.x.setWriteTimeout(0)
+	}
 }
 
 // Flush implements http.Flusher.
@@ -98,6 +132,7 @@ func (w *responseWriter) FlushError() error {
 	if w.before() {
 		return nil
 	}
+	defer w.after()
 	switch f := w.w.(type) {
 	case interface{ FlushError() error }:
 		return f.FlushError()
@@ -108,8 +143,8 @@ func (w *responseWriter) FlushError() error {
 	return http.ErrNotSupported
 }
 
-// Hijack hands over the connection itself, without the server's bookkeeping
-// and with exact deadlines.
+// Hijack hands over the connection, without the server's bookkeeping and with
+// exact deadlines: the TCP connection itself, or TLS upon it.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h, ok := w.w.(http.Hijacker)
 	if !ok {
@@ -122,22 +157,36 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status == 0 {
 		w.status = http.StatusSwitchingProtocols
 	}
-	if sc, ok := c.(*serverConn); ok {
-		c = sc.release()
+	w.hijacked = true
+	if sc := serverConnOf(c); sc != nil {
+		if bare := sc.release(); c == net.Conn(sc) {
+			c = bare
+		}
 	}
 	return c, rw, nil
 }
 
-// extendRead and extendWrite give a stream time for its next read or write.
-func (x *exchange) extendRead() {
-	if d, ok := x.w.(interface{ SetReadDeadline(time.Time) error }); ok {
-		_ = d.SetReadDeadline(time.Now().Add(x.srv.cfg.ReadTimeout))
+// setReadTimeout and setWriteTimeout give a stream time for its next read or
+// write; 0 is any time.
+func (x *exchange) setReadTimeout(d time.Duration)  { x.setReadDeadline(deadlineIn(d)) }
+func (x *exchange) setWriteTimeout(d time.Duration) { x.setWriteDeadline(deadlineIn(d)) }
+
+func deadlineIn(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}
+
+func (x *exchange) setReadDeadline(t time.Time) {
+	if c, ok := x.w.(interface{ SetReadDeadline(time.Time) error }); ok {
+		_ = c.SetReadDeadline(t)
 	}
 }
 
-func (x *exchange) extendWrite() {
-	if d, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		_ = d.SetWriteDeadline(time.Now().Add(x.srv.cfg.WriteTimeout))
+func (x *exchange) setWriteDeadline(t time.Time) {
+	if c, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = c.SetWriteDeadline(t)
 	}
 }
 
@@ -161,7 +210,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, b.tooLarge()
 	}
 	if b.x.route.Stream {
-		b.x.extendRead()
+		b.x.setReadTimeout(b.x.srv.cfg.ReadTimeout)
+		defer b.x.setReadTimeout(0)
 	}
 	if b.limit > 0 && int64(len(p))-1 > b.left {
 		p = p[:b.left+1] // one more, to tell the end from too much
@@ -178,9 +228,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 // tooLarge also makes net/http close the connection after the answer: to read
-// the rest of the body would be what the limit is to prevent.
+// the rest of the body would be what the limit is to prevent. HTTP/2 resets the
+// stream alone.
 func (b *requestBody) tooLarge() error {
-	if b.x.status == 0 {
+	if b.x.status == 0 && b.x.req.ProtoMajor == 1 {
 		b.x.Header().Set("Connection", "close")
 	}
 	b.err = &http.MaxBytesError{Limit: b.limit}

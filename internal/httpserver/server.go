@@ -19,7 +19,7 @@ import (
 
 // Deps are what a server is given.
 type Deps struct {
-	Service   string       // names the process in log lines
+	Service   string       // names the process in log lines; "": dougong
 	Logger    *slog.Logger // nil: discards
 	AccessLog io.Writer    // where access lines go; nil: os.Stderr
 	Observer  Observer     // nil: none
@@ -31,8 +31,9 @@ type Deps struct {
 	Ready func() (state string, ok bool)
 
 	// Audit receives each change made through a route with Route.Audit; nil
-	// writes it to Logger. It is called before the client sees the end of the
-	// answer, and is never dropped.
+	// writes it to Logger, whatever level that has. It is called when the
+	// handler has returned, in the request's goroutine: often before the client
+	// has the answer, but not if the handler flushed it. No event is left out.
 	Audit func(AuditEvent)
 }
 
@@ -40,18 +41,23 @@ type Deps struct {
 type Server struct {
 	cfg      Config
 	deps     Deps
-	log      *slog.Logger
+	log      *slog.Logger // with the service; lines of a route take deps.Logger and the route's
 	observer Observer
 	audit    func(AuditEvent)
 	mux      *http.ServeMux
+	literal  map[literalPath]*route // the routes of mux that need no matching
 	other    *route
 	open     bool // roles are not asked for
 	guard    func(http.Handler) http.Handler
 	tokens   atomic.Pointer[auth.Tokens]
 	tls      *certificates // nil: no TLS
 	access   *accessLog    // nil: none
+	watched  []*watched
 	inflight inflight
 	draining atomic.Bool
+
+	stopping context.Context // ends with errStopping when Run begins to stop
+	stop     context.CancelCauseFunc
 
 	mu       sync.Mutex
 	listener *listener // nil before Run has bound it
@@ -67,29 +73,38 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
 		cfg:      cfg,
 		deps:     deps,
-		log:      deps.Logger,
 		observer: deps.Observer,
 		audit:    deps.Audit,
 		mux:      http.NewServeMux(),
+		literal:  make(map[literalPath]*route),
 		open:     cfg.onLoopback() && cfg.TokensFile == "",
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	if s.deps.Service == "" {
+		s.deps.Service = "dougong"
 	}
+	if s.deps.Logger == nil {
+		s.deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s.log = s.deps.Logger.With(slog.String("service", s.deps.Service))
 	if s.observer == nil {
 		s.observer = discardObserver{}
 	}
 	if s.audit == nil {
-		s.audit = func(e AuditEvent) { e.log(s.log) }
+		s.audit = func(e AuditEvent) {
+			if err := e.log(s.deps.Logger); err != nil {
+				s.log.Error("audit line not written", slog.Any("error", err), slog.String("error_code", "audit_failed"))
+			}
+		}
 	}
 	if cfg.TokensFile != "" {
-		if err := s.loadTokens(); err != nil {
+		if err := s.loadAndWatch("tokens_file", s.loadTokens, cfg.TokensFile); err != nil {
 			return nil, fmt.Errorf("tokens_file: %w", err)
 		}
 	}
 	if cfg.TLS.CertFile != "" {
 		s.tls = &certificates{cfg: cfg.TLS}
-		if err := s.tls.load(); err != nil {
+		if err := s.loadAndWatch("tls", s.tls.load, cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.TLS.ClientCAFile); err != nil {
 			return nil, fmt.Errorf("tls.%w", err)
 		}
 	}
@@ -125,7 +140,14 @@ func (s *Server) HandleRoute(r Route) {
 	if s.guard != nil {
 		r.Handler, r.Audit = s.guard(r.Handler), true
 	}
-	s.mux.Handle(r.Pattern, s.resolve(r))
+	if _, path, ok := strings.Cut(r.Pattern, " "); ok && !strings.HasPrefix(path, "/") {
+		panic("httpserver: " + r.Pattern + ": patterns with a host are not supported")
+	}
+	rt := s.resolve(r)
+	s.mux.Handle(r.Pattern, rt)
+	if literal, ok := literalOf(r.Pattern); ok {
+		s.literal[literal] = rt
+	}
 }
 
 func (s *Server) resolve(r Route) *route {
@@ -191,10 +213,23 @@ func (e *DrainError) Error() string {
 // cutWait is how long a handler may take to notice that its request was cut.
 const cutWait = time.Second
 
+// errStopping is why the context of a stream ends at a stop.
+var errStopping = errors.New("the server is stopping")
+
+// Drain begins to send the clients elsewhere while everything is still served:
+// /readyz answers 503, and each answer carries `Connection: close`, so that no
+// client that gets one has a request on its way when Run closes what is idle.
+// On HTTP/2 each connection's next answer brings a graceful GOAWAY, after which
+// a client knows what to send again; those that ask nothing get it when Run
+// stops, which is as soon as net/http lets one. Drain returns at once and has
+// the shape of lifecycle.Member.Drain.
+func (s *Server) Drain(context.Context) { s.draining.Store(true) }
+
 // Run binds the listener, calls ready (if not nil), and serves until ctx ends.
-// Then it accepts no more, answers `Connection: close`, and returns when the
-// requests in flight have ended or Config.DrainTimeout has passed; the error is
-// then a *DrainError. Everything that Run started has ended when it returns,
+// Then it accepts no more, ends the contexts of streams, does what [Server.Drain]
+// does, and returns when the requests in flight have ended or
+// Config.DrainTimeout has passed; the error is then a *DrainError. Connections
+// that are idle get onItsWay (250 ms) for a last request. Everything that Run started has ended when it returns,
 // except handlers that the DrainError names and that ignore their context, and
 // a log sink that never returns. Run is called once.
 func (s *Server) Run(ctx context.Context, ready func()) error {
@@ -213,6 +248,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeaderBytes),
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnState:         connState,
 		ErrorLog:          slog.NewLogLogger(quietTLSErrors{s.log.Handler()}, slog.LevelWarn),
 	}
 
@@ -240,10 +276,15 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var errs []error
 	select {
 	case <-ctx.Done():
-		errs = append(errs, s.drain(srv, cut))
+		s.draining.Store(true)
+		s.stop(errStopping)
+		// Not by Shutdown: it would drop requests that come on open connections.
+		l.Close()
 		<-served
+		errs = append(errs, s.drain(srv, cut))
 	case err := <-served:
 		errs = append(errs, fmt.Errorf("http server on %v: %w", l.Addr(), err))
+		s.stop(errStopping)
 		cut()
 		srv.Close()
 		s.awaitEmpty(cutWait)
@@ -271,17 +312,13 @@ func (s *Server) bind() error {
 	return nil
 }
 
-// unusedGrace is how long a drain leaves connections on which nothing came: a
-// request may be on its way.
-const unusedGrace = 250 * time.Millisecond
-
 func (s *Server) drain(srv *http.Server, cut context.CancelFunc) error {
-	s.draining.Store(true)
-	srv.SetKeepAlivesEnabled(false)
 	bound, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
-	unused := time.AfterFunc(unusedGrace, func() { s.listener.closeUnused(unusedGrace) })
-	defer unused.Stop()
+	for end := time.Now().Add(min(onItsWay, s.cfg.DrainTimeout)); s.listener.len() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.listener.closeUnused()
 	err := srv.Shutdown(bound)
 	// Upgraded connections are no longer the server's, their handlers are.
 	for err == nil && s.inflight.len() > 0 {

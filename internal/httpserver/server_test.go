@@ -280,8 +280,13 @@ func TestTraceOfCallerIsContinuedAndInvalidOnesAreReplaced(t *testing.T) {
 	if tr.ID() != id || tr.Flags != 1 || fmt.Sprintf("%x", tr.Parent) != "b7ad6b7169203331" || tr.SpanID == tr.Parent || tr.SpanID == [8]byte{} {
 		t.Errorf("continued as %+v", tr)
 	}
-	if h.Get("Traceparent") != tr.Traceparent() || h.Get("Tracestate") != "a=b" || !strings.HasPrefix(h.Get("X-Request-Timeout"), "29.") {
+	if h.Get("Traceparent") != tr.Traceparent() || h.Get("Tracestate") != "a=b" || !strings.HasPrefix(h.Get("X-Request-Timeout"), "29.9") {
 		t.Errorf("passed on: %v", h)
+	}
+	do(t, "GET", r.url+"/x", "", "traceparent", "00-"+id+"-b7ad6b7169203331-01", "tracestate", "a=b,c=d", "tracestate", "e=f")
+	<-got
+	if h = <-out; h.Get("Tracestate") != "a=b,c=d,e=f" {
+		t.Errorf("several fields became %q", h.Get("Tracestate"))
 	}
 	do(t, "GET", r.url+"/x", "", "traceparent", "00-"+strings.ToUpper(id)+"-b7ad6b7169203331-01", "tracestate", "a=b")
 	tr, h = <-got, <-out
@@ -304,6 +309,7 @@ func TestPanicIsAnsweredCountedAndLogged(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic(errors.New("after"))
 		}))
+		s.Handle("/1000", "", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(1000) }))
 		s.Handle("/abort", "", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	})
 	a := do(t, "GET", r.url+"/before", "")
@@ -312,6 +318,7 @@ func TestPanicIsAnsweredCountedAndLogged(t *testing.T) {
 	if len(id) != 32 || !strings.Contains(r.logs.String(), id) || !strings.Contains(r.logs.String(), "server_test.go") {
 		t.Errorf("request id %q, log %s", id, r.logs.String())
 	}
+	do(t, "GET", r.url+"/1000", "").wantProblem(t, 500, "internal")
 	res, err := http.Get(r.url + "/after")
 	if err != nil {
 		t.Fatal(err)
@@ -333,8 +340,8 @@ func TestPanicIsAnsweredCountedAndLogged(t *testing.T) {
 		t.Errorf("observed %+v", out) // the transport may have tried again
 	}
 	r.seen.locked(func() {
-		if r.seen.panics != 2 {
-			t.Errorf("%d panics counted, want 2", r.seen.panics)
+		if r.seen.panics != 3 {
+			t.Errorf("%d panics counted, want 3", r.seen.panics)
 		}
 	})
 	if n := r.inflight.len(); n != 0 {
@@ -875,5 +882,38 @@ func TestTokensFileIsReadAgainWhenItChanges(t *testing.T) {
 	}
 	if got := status(); got != 401 {
 		t.Errorf("after a broken file: %d", got)
+	}
+}
+
+func TestFileChangedBetweenNewAndRunIsNoticed(t *testing.T) {
+	path, plain := writeTokens(t)
+	cfg := testConfig()
+	cfg.TokensFile = path
+	r := &running{logs: &buffer{}, ended: make(chan error, 1)}
+	s, err := New(cfg, Deps{Service: "test", Logger: slog.New(slog.NewJSONHandler(r.logs, nil)), AccessLog: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same size and time, as a tool that keeps them leaves it: another file all the same.
+	st, _ := os.Stat(path)
+	content := []byte(`{"version":1,"tokens":[]}`)
+	content = append(content, bytes.Repeat([]byte(" "), int(st.Size())-len(content))...)
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	os.Chtimes(path+".new", st.ModTime(), st.ModTime())
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	r.run(t, s, handle("/x", auth.Write, func(http.ResponseWriter, *http.Request) {}))
+	for end := time.Now().Add(10 * time.Second); do(t, "GET", r.url+"/x", "", "Authorization", "Bearer "+plain[auth.Write]).StatusCode != 401; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a revoked token still works")
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(r.logs.String(), `"msg":"changed file loaded","service":"test","what":"tokens_file"`); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not logged: %s", r.logs.String())
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -123,11 +125,28 @@ func WithTrace(ctx context.Context, t Trace) context.Context {
 
 const maxTracestate = 512
 
+// joinTracestate makes one value of the header's fields, as W3C Trace Context
+// (section 3.3.1.1) says, and drops members from its end until it is short
+// enough.
+func joinTracestate(fields []string) string {
+	if len(fields) == 0 {
+		return ""
+	}
+	s := fields[0]
+	if len(fields) > 1 {
+		s = strings.Join(fields, ",")
+	}
+	if len(s) > maxTracestate {
+		s = s[:max(strings.LastIndexByte(s[:maxTracestate+1], ','), 0)]
+	}
+	return s
+}
+
 type tracestateKey struct{}
 
 // Propagate sets on an outgoing request's header what travels with ctx: the
-// trace (with tracestate) and the time that is left until the deadline, which
-// may be none.
+// trace (with tracestate) and the time that is left until the deadline in
+// seconds, which may be 0.
 func Propagate(ctx context.Context, h http.Header) {
 	if t := TraceFrom(ctx); !t.IsZero() {
 		h.Set("Traceparent", t.Traceparent())
@@ -136,6 +155,6 @@ func Propagate(ctx context.Context, h http.Header) {
 		}
 	}
 	if d, ok := ctx.Deadline(); ok {
-		h.Set("X-Request-Timeout", max(time.Until(d), 0).String())
+		h.Set("X-Request-Timeout", strconv.FormatFloat(max(time.Until(d), 0).Seconds(), 'f', 6, 64))
 	}
 }

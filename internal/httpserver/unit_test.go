@@ -479,3 +479,40 @@ func TestFailingSinkCountsItsLines(t *testing.T) {
 		t.Errorf("%d dropped, want 7", dropped)
 	}
 }
+
+func TestTracestateIsJoinedAndBounded(t *testing.T) {
+	long := "k=" + strings.Repeat("v", 300)
+	for _, c := range []struct {
+		fields []string
+		want   string
+	}{
+		{nil, ""},
+		{[]string{"a=b"}, "a=b"},
+		{[]string{"a=b", "c=d,e=f"}, "a=b,c=d,e=f"},
+		{[]string{"a=b", long, long}, "a=b," + long},
+		{[]string{"k=" + strings.Repeat("v", 510)}, "k=" + strings.Repeat("v", 510)},
+		{[]string{"k=" + strings.Repeat("v", 510), "a=b"}, "k=" + strings.Repeat("v", 510)},
+		{[]string{"k=" + strings.Repeat("v", 511)}, ""},
+	} {
+		if got := joinTracestate(c.fields); got != c.want {
+			t.Errorf("%q became %q, want %q", c.fields, got, c.want)
+		}
+	}
+}
+
+func TestPropagatedTimeIsReadBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for d, want := range map[time.Duration]string{
+			-time.Second: "0.000000", 0: "0.000000", 345 * time.Microsecond: "0.000345", 90 * time.Second: "90.000000", 1500 * time.Millisecond: "1.500000",
+		} {
+			ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(d))
+			defer cancel()
+			h := http.Header{}
+			Propagate(ctx, h)
+			back, err := ParseRequestTimeout(h.Get("X-Request-Timeout"))
+			if got := h.Get("X-Request-Timeout"); got != want || err != nil || back != max(d, 0) {
+				t.Errorf("%v travels as %q, want %q, and is read as %v, %v", d, got, want, back, err)
+			}
+		}
+	})
+}

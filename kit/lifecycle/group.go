@@ -26,6 +26,10 @@ type Group struct {
 	stopOnce sync.Once
 	nowOnce  sync.Once
 
+	// late is closed when the observers for which patience ran out last have returned; nil if it never did. It
+	// belongs to the goroutine that moves the group: that of Run, or of a Stop before it.
+	late <-chan struct{}
+
 	mu      sync.Mutex
 	claimed bool // by Run, or by a Stop before Run
 	ran     bool // Run was called
@@ -88,6 +92,13 @@ func (e *StopError) Error() string {
 // ErrAlreadyRun is what Run returns when it is called again.
 var ErrAlreadyRun = errors.New("lifecycle: a group runs once")
 
+// ErrObserver is part of the result of a group whose observers had not returned at its end.
+var ErrObserver = errors.New("lifecycle: an observer blocks")
+
+// observerPatience bounds how long a transition of a group waits for its observers. One that never returns
+// costs it once: later transitions find that someone is telling the observers already.
+const observerPatience = time.Second
+
 // Run starts the members in order, each when the one before it is ready. It then waits until ctx ends, Stop
 // is called or a member ends by itself, and stops the group:
 //
@@ -100,8 +111,8 @@ var ErrAlreadyRun = errors.New("lifecycle: a group runs once")
 // A group that was not Ready yet skips steps 1 and 2, apart from the state. The end of ctx reaches members
 // through step 3 only; its values reach them as they are.
 //
-// The error is nil after an ordered stop, and otherwise joins the [MemberError] of each member that failed
-// and the [StopError]. Run returns it when everything has ended, or is named.
+// The error is nil after an ordered stop, and otherwise joins the [MemberError] of each member that failed,
+// the [StopError], and [ErrObserver]. Run returns it when everything has ended, or is named.
 func (g *Group) Run(ctx context.Context) error {
 	g.mu.Lock()
 	switch {
@@ -134,6 +145,7 @@ func (g *Group) Stop() error {
 	if first {
 		g.moveTo(Draining, nil)
 		g.moveTo(Stopped, nil)
+		g.result = g.withObservers(nil)
 		close(g.ended)
 	}
 	<-g.ended
@@ -163,7 +175,7 @@ func (g *Group) run(ctx context.Context) error {
 	if state == Draining {
 		g.moveTo(Stopped, err)
 	}
-	return err
+	return g.withObservers(err)
 }
 
 // startAll starts the members in order and returns those that it started, also one that failed, with what
@@ -259,5 +271,26 @@ func (g *Group) verdict(started []*running) error {
 }
 
 // moveTo makes a transition that the table lists: the machine is the group's own, and run and Stop make only
-// such ones.
-func (g *Group) moveTo(s State, cause error) { _ = g.machine.To(s, cause) }
+// such ones. It returns when the observers have been told, or patience ran out: one that blocks must not keep
+// the members from being stopped. The machine keeps the order of what it tells late.
+func (g *Group) moveTo(s State, cause error) {
+	_ = g.machine.enter(s, cause)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		g.machine.tellObservers()
+	}()
+	select {
+	case <-told:
+	case <-time.After(observerPatience):
+		g.late = told
+	}
+}
+
+// withObservers adds to the result of the group that its observers have not returned.
+func (g *Group) withObservers(err error) error {
+	if g.late == nil || isClosed(g.late) {
+		return err
+	}
+	return errors.Join(err, ErrObserver)
+}

@@ -90,7 +90,11 @@ func TestGroupStartsInOrderAndStopsInReverse(t *testing.T) {
 func TestDrainingSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, newJournal())
-		go func() { _, _ = g.Wait(t.Context(), func(s State) bool { return s == Draining }) }()
+		waited := make(chan error, 1)
+		go func() {
+			_, err := g.Wait(t.Context(), func(s State) bool { return s == Draining })
+			waited <- err
+		}()
 		time.AfterFunc(time.Minute+time.Second, func() {
 			if s := g.Status(); s.State != Draining || s.Cause != errDone || g.State().Serving() {
 				t.Errorf("%+v", s)
@@ -98,6 +102,9 @@ func TestDrainingSaysWhy(t *testing.T) {
 		})
 		if err := g.Run(endAfter(t, time.Minute)); err != nil {
 			t.Fatal(err)
+		}
+		if err := <-waited; err != nil {
+			t.Error("Wait:", err)
 		}
 	})
 }
@@ -288,6 +295,82 @@ func TestErrorWhileStoppingIsReturned(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestOnlyTheEndOfTheContextIsACleanError(t *testing.T) {
+	lost := errors.New("flush: disk full, 17 rows lost")
+	for name, test := range map[string]struct {
+		end   func(context.Context) error
+		clean bool
+	}{
+		"itself":             {func(ctx context.Context) error { return ctx.Err() }, true},
+		"wrapped":            {func(ctx context.Context) error { return fmt.Errorf("serve: %w", ctx.Err()) }, true},
+		"twice":              {func(ctx context.Context) error { return errors.Join(ctx.Err(), fmt.Errorf("a: %w", ctx.Err())) }, true},
+		"with another":       {func(ctx context.Context) error { return errors.Join(ctx.Err(), lost) }, false},
+		"with another, deep": {func(ctx context.Context) error { return fmt.Errorf("a: %w", fmt.Errorf("%w, %w", lost, ctx.Err())) }, false},
+		"a panic":            {func(ctx context.Context) error { panic(ctx.Err()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t, newJournal(), Member{Name: "store", Run: func(ctx context.Context, ready func()) error {
+					ready()
+					<-ctx.Done()
+					return test.end(ctx)
+				}})
+				err := g.Run(endAfter(t, time.Second))
+				if _, failed := errors.AsType[*MemberError](err); failed == test.clean {
+					t.Errorf("Run = %v", err)
+				}
+			})
+		})
+	}
+}
+
+// stuck is an observer that does not return from the given transition until it is released.
+type stuck struct {
+	in      State
+	release chan struct{}
+}
+
+func (o *stuck) Transition(_ string, _, to State, _ error) {
+	if to == o.in {
+		<-o.release
+	}
+}
+
+func TestObserverThatBlocksDoesNotKeepTheGroupFromStopping(t *testing.T) {
+	for _, in := range []State{Ready, Draining, Stopped} {
+		t.Run(in.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := newJournal()
+				o := &stuck{in, make(chan struct{})}
+				g, err := NewGroup("shop", config, []Member{j.takes("store", 0, time.Second), j.takes("web", 0, time.Second)}, WithObserver(o), WithObserver(j))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := g.Run(endAfter(t, time.Minute)); !errors.Is(err, ErrObserver) {
+					t.Errorf("Run = %v", err)
+				}
+				if got, most := time.Since(j.begin), time.Minute+7*time.Second+observerPatience; got > most || g.State() != Stopped {
+					t.Errorf("%v after %v, want it stopped within %v", g.State(), got, most)
+				}
+				if err := g.Stop(); !errors.Is(err, ErrObserver) {
+					t.Errorf("Stop = %v", err)
+				}
+				close(o.release)
+				synctest.Wait()
+				var told []string
+				for _, line := range j.lines {
+					if _, what, _ := strings.Cut(line, " "); !strings.Contains(what, " ") {
+						told = append(told, what)
+					}
+				}
+				if want := []string{"Ready", "Draining", "Stopped"}; !slices.Equal(told, want) {
+					t.Errorf("told %q, want %q", told, want)
+				}
+			})
+		})
+	}
 }
 
 func TestEndOfContextWhileStartingStopsWithoutDelay(t *testing.T) {

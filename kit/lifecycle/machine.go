@@ -10,8 +10,12 @@ import (
 )
 
 // Observer is told of every transition. The calls of one machine come one at a time and in the order of the
-// transitions, with no lock held: an observer may call back into the machine. It must not block, since the
-// goroutine that it delays is usually the one that called To.
+// transitions, with no lock held: an observer may call back into the machine.
+//
+// It must not block: To returns only when it has, and those added after it, and every later transition, wait to
+// be told. A [Group] alone goes on when it has waited for 1 s, so that its members are stopped all the same; if
+// the observer has not returned by the end, Run says so ([ErrObserver]). What writes to a pipe or a network needs
+// a buffer that drops.
 type Observer interface {
 	Transition(name string, from, to State, cause error)
 }
@@ -90,10 +94,19 @@ func (m *Machine) Status() Status { return m.current.Load().Status }
 // To tells the observers before it returns, unless another goroutine, or an observer further up the stack,
 // is telling them at that moment: then that one also tells of this transition, after those before it.
 func (m *Machine) To(to State, cause error) error {
+	if err := m.enter(to, cause); err != nil {
+		return err
+	}
+	m.tellObservers()
+	return nil
+}
+
+// enter is To without telling the observers.
+func (m *Machine) enter(to State, cause error) error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	current := m.current.Load()
 	if !current.State.allows(to) {
-		m.mu.Unlock()
 		return &TransitionError{Name: m.name, From: current.State, To: to}
 	}
 	entered := m.newStep(current.State, to, cause)
@@ -103,8 +116,6 @@ func (m *Machine) To(to State, cause error) error {
 	if len(m.opts.observers) > 0 {
 		m.untold = append(m.untold, entered)
 	}
-	m.mu.Unlock()
-	m.tellObservers()
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +17,8 @@ type Member struct {
 
 	// Run serves until ctx ends, and returns when everything that it started has ended. It calls ready once it
 	// serves; further calls do nothing. A return before ctx ended is a failure, which stops the group, also
-	// when the error is nil. After ctx ended, nil and an error that wraps ctx.Err() are both a clean end.
+	// when the error is nil. After ctx ended, nil and an error that wraps ctx.Err() are both a clean end; joined
+	// with anything else it is a failure.
 	Run func(ctx context.Context, ready func()) error
 
 	// Drain, if any, is called when the group begins to drain, beside Run and beside the other members: the place
@@ -143,7 +145,7 @@ func (r *running) failure() error {
 		switch {
 		case r.early && runErr == nil:
 			runErr = ErrEnded
-		case !r.early && errors.Is(runErr, context.Canceled):
+		case !r.early && isCanceled(runErr):
 			runErr = nil
 		}
 	}
@@ -154,6 +156,19 @@ func (r *running) failure() error {
 		return &MemberError{Name: r.Name, Err: err}
 	}
 	return nil
+}
+
+// isCanceled reports whether err says that the context was canceled, and nothing beside it.
+func isCanceled(err error) bool {
+	switch e := err.(type) {
+	case *PanicError:
+		return false
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(part error) bool { return !isCanceled(part) })
+	case interface{ Unwrap() error }:
+		return isCanceled(e.Unwrap())
+	}
+	return errors.Is(err, context.Canceled) // a leaf may have an Is of its own, like those of package net
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -27,6 +27,26 @@ func BenchmarkAcquireDone(b *testing.B) {
 	}
 }
 
+func BenchmarkAdmitStartDone(b *testing.B) {
+	l := benchLimit(b, DefaultConfig())
+	ctx := context.Background()
+	for b.Loop() {
+		p, err := l.Admit(time.Time{})
+		if err != nil || p.Start(ctx) != nil {
+			b.Fatal(err)
+		}
+		p.Done()
+	}
+}
+
+// BenchmarkClock is one reading of the clock, which Admit, Acquire, Start and Done each do once.
+func BenchmarkClock(b *testing.B) {
+	l := benchLimit(b, DefaultConfig())
+	for b.Loop() {
+		l.elapsed()
+	}
+}
+
 func BenchmarkAcquireDoneWithDeadline(b *testing.B) {
 	l := benchLimit(b, DefaultConfig())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)

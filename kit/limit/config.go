@@ -8,14 +8,17 @@ import (
 // Config is the size of a [Limit].
 type Config struct {
 	Slots int `json:"slots" doc:"How many requests run at once; for work that is bound by the CPU fewer than there are CPUs."`
-	Queue int `json:"queue" doc:"How many further requests may wait, or be reading their body; 0 for none."`
+	Queue int `json:"queue" doc:"How many further requests may wait for a slot; 0 for none."`
+
+	Arriving int `json:"arriving" doc:"How many requests beside these may have been admitted while their input is still on its way; 0: as many as slots and queue together."`
 }
 
-// DefaultConfig returns 64 slots and a queue of 256, which suits work that mostly waits for the network.
-func DefaultConfig() Config { return Config{Slots: 64, Queue: 256} }
+// DefaultConfig returns 64 slots and a queue of 256, which suits work that mostly waits for the network, and
+// 1,024 places for requests that arrive.
+func DefaultConfig() Config { return Config{Slots: 64, Queue: 256, Arriving: 1024} }
 
-// maxPlaces keeps Slots+Queue far from overflow.
-const maxPlaces = 1 << 30
+// maxPlaces keeps sums of places far from overflow, also where int has 32 bits.
+const maxPlaces = 1 << 28
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
@@ -31,6 +34,12 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("queue: must be at least 0, is %d", c.Queue))
 	case c.Queue > maxPlaces:
 		faults = append(faults, fmt.Errorf("queue: must be at most %d, is %d", maxPlaces, c.Queue))
+	}
+	switch {
+	case c.Arriving < 0:
+		faults = append(faults, fmt.Errorf("arriving: must be at least 0, is %d", c.Arriving))
+	case c.Arriving > maxPlaces:
+		faults = append(faults, fmt.Errorf("arriving: must be at most %d, is %d", maxPlaces, c.Arriving))
 	}
 	return errors.Join(faults...)
 }

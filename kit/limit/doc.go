@@ -3,12 +3,13 @@
 //
 // A [Limit] has a fixed number of slots and, behind them, a queue of fixed length in order of arrival that
 // knows deadlines: a request that can no longer be done in time is refused at once, at the door or in the
-// queue.
+// queue. Requests whose input is still on its way are counted apart: they can fill neither.
 //
 // Do not use it for a rate ("100 a second for this tenant"), which it does not know, nor to keep something
 // unique, for which a mutex is cheaper. Work that nobody waits for needs a queue on disk, not this one.
 //
-// A server admits in two steps, so that a slow body takes a place but never a slot:
+// A server admits in two steps, so that a slow body takes a place of its own kind, and never a slot or a place
+// in the queue:
 //
 //	permit, err := l.Admit(deadline) // before the body is read; never blocks
 //	if err != nil {

@@ -17,7 +17,7 @@ type Limit struct {
 	observer Observer
 
 	mu        sync.Mutex // guards what follows; observers are called without it
-	admitted  int        // places taken: running, waiting, or between Admit and Start
+	arriving  int        // places taken by requests between Admit and Start
 	running   int        // slots taken; less than Slots only while nobody waits
 	waiting   fifo
 	closed    bool
@@ -51,7 +51,10 @@ func New(config Config, opts ...Option) (*Limit, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("limit: %w", err)
 	}
-	l := &Limit{config: config, rejected: map[Reason]uint64{QueueFull: 0, Deadline: 0, Closed: 0}}
+	if config.Arriving == 0 {
+		config.Arriving = config.Slots + config.Queue
+	}
+	l := &Limit{config: config, rejected: map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, Deadline: 0, Closed: 0}}
 	for _, opt := range opts {
 		opt(l)
 	}
@@ -62,28 +65,53 @@ func New(config Config, opts ...Option) (*Limit, error) {
 	return l, nil
 }
 
-// Admit takes a place, or returns a [RejectedError]. It never blocks. deadline is when the work must be done;
-// the zero time means whenever. The permit must be given back with Done.
+// Admit takes one of the places for requests whose input is on its way, or returns a [RejectedError]. It never
+// blocks. deadline is when the work must be done; the zero time means whenever. The permit must be given back
+// with Done.
 //
-// A request that finds a slot free is tried unless its deadline has passed, whatever the estimate says: so an
-// estimate that is wrong is always corrected. One that would have to wait is refused when the expected wait,
-// plus a time that hardly any request stays below, ends after the deadline.
+// It also refuses what Start would refuse at this moment, so that nothing arrives in vain. A request that finds
+// a slot free is tried unless its deadline has passed, whatever the estimate says: so an estimate that is wrong
+// is always corrected. One that would have to wait is refused when the queue is full, and when the expected
+// wait, plus a time that hardly any request stays below, ends after the deadline. Those that have not called
+// Start yet are no part of that wait: their input may never come.
 func (l *Limit) Admit(deadline time.Time) (Permit, error) {
-	return l.admit(l.elapsed(), l.due(deadline))
+	now, due := l.elapsed(), l.due(deadline)
+	l.mu.Lock()
+	reason := l.refuses(now, due)
+	if reason == "" && l.arriving == l.config.Arriving {
+		reason = ArrivingFull
+	}
+	if reason != "" {
+		err := l.reject(reason)
+		l.mu.Unlock()
+		return Permit{}, l.report(err)
+	}
+	p := l.sit(due)
+	l.mu.Unlock()
+	if l.observer != nil {
+		l.observer.Admitted()
+	}
+	return p, nil
 }
 
-// Acquire takes a place and waits for a slot: Admit, with the deadline of ctx, and Start.
+// Acquire takes a slot, or a place in the queue and waits for a slot: Admit and Start in one, with the deadline
+// of ctx, for requests whose input is here. It needs no place among those that arrive.
 func (l *Limit) Acquire(ctx context.Context) (Permit, error) {
 	deadline, _ := ctx.Deadline()
 	now, due := l.elapsed(), l.due(deadline)
-	if p, ok := l.acquireFree(ctx, now, due); ok {
-		return p, nil
+	l.mu.Lock()
+	if reason := l.refuses(now, due); reason != "" {
+		err := l.reject(reason)
+		l.mu.Unlock()
+		return Permit{}, l.report(err)
 	}
-	p, err := l.admit(now, due)
-	if err != nil {
-		return Permit{}, err
+	p := l.sit(due) // and leaves the places of those that arrive before the lock does
+	patience, err := l.enter(ctx, p.seat, now)
+	l.mu.Unlock()
+	if l.observer != nil {
+		l.observer.Admitted()
 	}
-	if err := p.start(ctx, now); err != nil {
+	if err := l.follow(ctx, p.seat, patience, err); err != nil {
 		return Permit{}, err
 	}
 	return p, nil
@@ -103,9 +131,10 @@ func (l *Limit) Close() {
 
 // Stats is what a limit says about itself.
 type Stats struct {
-	Admitted  int               // places taken now, at most Slots+Queue
-	Running   int               // of these, how many have a slot
-	Queued    int               // of these, how many wait for a slot; the rest has not called Start
+	Admitted  int               // places taken now: the sum of the next three
+	Arriving  int               // how many have not called Start, at most Config.Arriving
+	Running   int               // how many have a slot, at most Config.Slots
+	Queued    int               // how many wait for a slot, at most Config.Queue
 	Rejected  map[Reason]uint64 // since New
 	Abandoned uint64            // since New: left the queue because the caller went away
 	Hold      time.Duration     // recent mean of how long a slot is held, 0 if not known
@@ -116,7 +145,8 @@ func (l *Limit) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Stats{
-		Admitted:  l.admitted,
+		Admitted:  l.arriving + l.running + l.waiting.length,
+		Arriving:  l.arriving,
 		Running:   l.running,
 		Queued:    l.waiting.length,
 		Rejected:  maps.Clone(l.rejected),
@@ -125,67 +155,32 @@ func (l *Limit) Stats() Stats {
 	}
 }
 
-// acquireFree is Acquire for when a slot is free and nothing is in the way, with one turn of the lock instead
-// of two.
-func (l *Limit) acquireFree(ctx context.Context, now, due time.Duration) (Permit, bool) {
-	if ctx.Err() != nil {
-		return Permit{}, false
-	}
-	l.mu.Lock()
-	if l.running == l.config.Slots || l.doorRefuses(now, due) != "" {
-		l.mu.Unlock()
-		return Permit{}, false
-	}
-	p := l.sit(due)
-	l.takeSlot(p.seat, running, now)
-	l.mu.Unlock()
-	if l.observer != nil {
-		l.observer.Admitted()
-		l.observer.Started(0)
-	}
-	return p, true
-}
-
-func (l *Limit) admit(now, due time.Duration) (Permit, error) {
-	l.mu.Lock()
-	reason := l.doorRefuses(now, due)
-	if reason != "" {
-		err := l.reject(reason)
-		l.mu.Unlock()
-		return Permit{}, l.report(err)
-	}
-	p := l.sit(due)
-	l.mu.Unlock()
-	if l.observer != nil {
-		l.observer.Admitted()
-	}
-	return p, nil
-}
-
-// sit takes a place. The lock is held.
+// sit takes a place for a request that arrives. The lock is held.
 func (l *Limit) sit(due time.Duration) Permit {
-	l.admitted++
+	l.arriving++
 	s := l.free
 	if s == nil {
 		s = &seat{}
 	} else {
 		l.free = s.next
 	}
-	s.phase, s.due, s.next = seated, due, nil
+	s.phase, s.due, s.next = arriving, due, nil
 	return Permit{limit: l, seat: s, serial: s.serial}
 }
 
-// doorRefuses returns why a request cannot be admitted, or "". The lock is held.
-func (l *Limit) doorRefuses(now, due time.Duration) Reason {
+// refuses returns why a request can neither run nor wait now, or "". The lock is held.
+func (l *Limit) refuses(now, due time.Duration) Reason {
 	left := due - now
 	switch {
 	case l.closed:
 		return Closed
-	case l.admitted >= l.config.Slots+l.config.Queue:
-		return QueueFull
 	case left <= 0:
 		return Deadline
-	case l.running == l.config.Slots && l.tooLate(left, l.admitted-l.running+1):
+	case l.running < l.config.Slots:
+		return ""
+	case l.waiting.length == l.config.Queue:
+		return QueueFull
+	case l.tooLate(left, l.waiting.length+1):
 		return Deadline
 	}
 	return ""
@@ -200,7 +195,11 @@ func (l *Limit) tooLate(left time.Duration, n int) bool {
 // reject counts a rejection. The lock is held.
 func (l *Limit) reject(reason Reason) error {
 	l.rejected[reason]++
-	return &RejectedError{Reason: reason, RetryAfter: l.hold.retryAfter(l.admitted, l.config.Slots)}
+	after := l.hold.retryAfter(l.running+l.waiting.length, l.config.Slots)
+	if reason == ArrivingFull {
+		after = max(after, retryUnknown)
+	}
+	return &RejectedError{Reason: reason, RetryAfter: after}
 }
 
 // abandon counts a request whose ctx has ended. That its deadline did it is no different from a deadline that
@@ -248,17 +247,19 @@ func (l *Limit) takeSlot(s *seat, p phase, now time.Duration) {
 	s.phase, s.since = p, now
 }
 
-// turnAway takes the place of a request that has left the queue and does not know it yet. The seat stays its
-// own until it has read err. The lock is held.
+// turnAway makes the permit of a request worthless that has left the queue and does not know it yet. The seat
+// stays its own until it has read err. The lock is held.
 func (l *Limit) turnAway(s *seat, err error) {
-	l.admitted--
 	s.serial++
 	s.phase, s.err = turnedAway, err
 }
 
-// vacate takes the place of a request that is not in the queue, and makes its permit worthless. The lock is held.
+// vacate takes the seat of a request that is not in the queue and has no slot any more, and makes its permit
+// worthless. The lock is held.
 func (l *Limit) vacate(s *seat) {
-	l.admitted--
+	if s.phase == arriving {
+		l.arriving--
+	}
 	s.serial++
 	l.recycle(s)
 }
@@ -272,12 +273,13 @@ func (l *Limit) elapsed() time.Duration {
 	if l.now == nil {
 		return time.Since(l.base) // half the price of time.Now
 	}
-	return l.now().Sub(l.base)
+	return max(0, l.now().Sub(l.base))
 }
 
+// due is never negative, nor is elapsed, so that their difference does not overflow.
 func (l *Limit) due(deadline time.Time) time.Duration {
 	if deadline.IsZero() {
 		return never
 	}
-	return deadline.Sub(l.base)
+	return max(0, deadline.Sub(l.base))
 }

@@ -58,11 +58,11 @@ func wantIdle(t *testing.T, l *Limit) {
 }
 
 func TestConfigReportsEveryFault(t *testing.T) {
-	_, err := New(Config{Slots: 0, Queue: -1})
-	if want := "limit: slots: must be at least 1, is 0\nqueue: must be at least 0, is -1"; err == nil || err.Error() != want {
+	_, err := New(Config{Slots: 0, Queue: -1, Arriving: -2})
+	if want := "limit: slots: must be at least 1, is 0\nqueue: must be at least 0, is -1\narriving: must be at least 0, is -2"; err == nil || err.Error() != want {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	if err := (Config{Slots: 1 << 40, Queue: 1 << 40}).Validate(); err == nil || strings.Count(err.Error(), "must be at most") != 2 {
+	if err := (Config{Slots: 1 << 30, Queue: 1 << 30, Arriving: 1 << 30}).Validate(); err == nil || strings.Count(err.Error(), "must be at most") != 3 {
 		t.Fatal(err)
 	}
 	if err := DefaultConfig().Validate(); err != nil {
@@ -70,59 +70,117 @@ func TestConfigReportsEveryFault(t *testing.T) {
 	}
 }
 
-func TestPlacesAreSlotsPlusQueue(t *testing.T) {
-	l := newLimit(t, 2, 3)
-	var permits []Permit
-	for range 5 {
+// slowBodies admits requests that never call Start, until no more are let in.
+func slowBodies(t *testing.T, l *Limit) (permits []Permit) {
+	t.Helper()
+	for {
 		p, err := l.Admit(time.Time{})
 		if err != nil {
-			t.Fatal(err)
+			wantReason(t, err, ArrivingFull)
+			return permits
 		}
 		permits = append(permits, p)
 	}
-	_, err := l.Admit(time.Time{})
-	if got := wantReason(t, err, QueueFull).RetryAfter; got != time.Second {
-		t.Errorf("retry after %v with nothing known", got)
-	}
-	permits[3].Done()
-	if _, err := l.Admit(time.Time{}); err != nil {
-		t.Fatal("the place that was given back is lost:", err)
-	}
-	if s := l.Stats(); s.Admitted != 5 || s.Running != 0 || s.Queued != 0 || s.Rejected[QueueFull] != 1 {
-		t.Fatalf("%+v", s)
+}
+
+func TestPlacesForThoseWhoArriveAreBounded(t *testing.T) {
+	for arriving, want := range map[int]int{0: 5, 1: 1, 7: 7} {
+		l, err := New(Config{Slots: 2, Queue: 3, Arriving: arriving})
+		if err != nil {
+			t.Fatal(err)
+		}
+		permits := slowBodies(t, l)
+		if s := l.Stats(); len(permits) != want || s.Arriving != want || s.Admitted != want || s.Running != 0 || s.Queued != 0 || s.Rejected[ArrivingFull] != 1 {
+			t.Errorf("%d: %d permits, %+v", arriving, len(permits), s)
+		}
+		_, err = l.Admit(time.Time{})
+		if got := wantReason(t, err, ArrivingFull).RetryAfter; got != time.Second {
+			t.Errorf("retry after %v with nothing known", got)
+		}
+		// The place is free again after Done, and after Start.
+		permits[0].Done()
+		p, err := l.Admit(time.Time{})
+		if err != nil {
+			t.Fatal("the place that was given back is lost:", err)
+		}
+		if err := p.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Admit(time.Time{}); err != nil {
+			t.Fatal("the place of the one that started is lost:", err)
+		}
 	}
 }
 
-func TestSlowBodyTakesNoSlot(t *testing.T) {
-	l := newLimit(t, 1, 2)
-	for range 2 { // these read their bodies
-		if _, err := l.Admit(time.Time{}); err != nil {
+func TestQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimit(t, 2, 3)
+		late, err := l.Admit(time.Time{})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	quick, err := l.Admit(time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := quick.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	quick.Done()
+		var waiting sync.WaitGroup
+		fill(t, l, &waiting)
+		_, err = l.Admit(time.Time{}) // at the door, so that no body is read in vain
+		if got := wantReason(t, err, QueueFull).RetryAfter; got != time.Second {
+			t.Errorf("retry after %v with nothing known", got)
+		}
+		_, err = l.Acquire(t.Context())
+		wantReason(t, err, QueueFull)
+		wantReason(t, late.Start(t.Context()), QueueFull)
+		if s := l.Stats(); s.Arriving != 0 || s.Running != 2 || s.Queued != 3 || s.Rejected[QueueFull] != 3 {
+			t.Errorf("%+v", s)
+		}
+		l.Close()
+		waiting.Wait()
+	})
+}
+
+func TestSlowBodiesTakeNeitherSlotsNorTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimit(t, 1, 2)
+		teach(t, l, 100*time.Millisecond)
+		ready, err := l.Admit(time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slowBodies(t, l)
+		busy := acquire(t, l)
+		time.AfterFunc(100*time.Millisecond, busy.Done)
+		got := make(chan error, 2)
+		go func() { got <- ready.Start(t.Context()) }() // as if nobody arrived
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 301*time.Millisecond) // two before it, and then itself
+		defer cancel()
+		go func() { _, err := l.Acquire(ctx); got <- err }()
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		ready.Done()
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestRetryAfterIsTheTimeToWorkOffWhatIsHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimit(t, 2, 4)
 		teach(t, l, 100*time.Millisecond)
-		for range 6 {
-			if _, err := l.Admit(time.Time{}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		permits := slowBodies(t, l) // no work yet
 		_, err := l.Admit(time.Time{})
+		if got := wantReason(t, err, ArrivingFull).RetryAfter; got != time.Second {
+			t.Errorf("retry after %v: nobody knows when bodies end", got)
+		}
+		permits[0].Done()
+		var waiting sync.WaitGroup
+		fill(t, l, &waiting)
+		_, err = l.Admit(time.Time{})
 		if got := wantReason(t, err, QueueFull).RetryAfter; got != 300*time.Millisecond {
 			t.Fatalf("retry after %v, want 6 places * 100 ms / 2 slots", got)
 		}
+		l.Close()
+		waiting.Wait()
 	})
 }
 
@@ -130,7 +188,11 @@ func TestDoorRefusesWhatCannotBeDoneInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimit(t, 1, 10)
 		teach(t, l, 100*time.Millisecond)
+		slow, _ := l.Admit(time.Time{}) // counts for nothing
+		defer slow.Done()
 		acquire(t, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		in := func(ms int) time.Time { return time.Now().Add(time.Duration(ms) * time.Millisecond) }
 		for i, step := range []struct {
 			deadline time.Time
@@ -141,14 +203,23 @@ func TestDoorRefusesWhatCannotBeDoneInTime(t *testing.T) {
 			{in(299), Deadline},
 			{in(301), ""},
 			{in(-1), Deadline},
+			{time.Time{}.Add(1), Deadline}, // a date that is further away than a Duration can be
 			{time.Time{}, ""},
+			{time.Now().AddDate(9000, 0, 0), ""},
 		} {
-			_, err := l.Admit(step.deadline)
+			p, err := l.Admit(step.deadline)
 			if step.want != "" {
 				wantReason(t, err, step.want)
-			} else if err != nil {
+				continue
+			}
+			if err != nil {
 				t.Fatalf("step %d: %v", i, err)
 			}
+			go func() { _ = p.Start(ctx) }()
+			synctest.Wait() // it is in the queue
+		}
+		if got := l.Stats().Queued; got != 4 {
+			t.Errorf("%d wait, want 4", got)
 		}
 	})
 }
@@ -458,14 +529,17 @@ func (o *tally) Done(h time.Duration)    { o.add("done %v", h) }
 func TestObserverHearsWhatHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &tally{}
-		l := newLimit(t, 1, 1, WithObserver(o))
+		l, err := New(Config{Slots: 1, Queue: 1, Arriving: 1}, WithObserver(o))
+		if err != nil {
+			t.Fatal(err)
+		}
 		first := acquire(t, l)
 		time.AfterFunc(time.Second, func() { first.Done(); first.Done() })
 		second := acquire(t, l)
 		time.Sleep(2 * time.Second)
 		third, _ := l.Admit(time.Time{})
-		_, err := l.Admit(time.Time{})
-		wantReason(t, err, QueueFull)
+		_, err = l.Admit(time.Time{})
+		wantReason(t, err, ArrivingFull)
 		third.Done()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
@@ -473,7 +547,7 @@ func TestObserverHearsWhatHappens(t *testing.T) {
 			t.Fatal("acquired")
 		}
 		second.Done()
-		want := []string{"admitted", "started 0s", "admitted", "done 1s", "started 1s", "admitted", "rejected queue_full", "done 0s",
+		want := []string{"admitted", "started 0s", "admitted", "done 1s", "started 1s", "admitted", "rejected arriving_full", "done 0s",
 			"admitted", "done 0s", "done 3s"}
 		if !slices.Equal(o.events, want) {
 			t.Fatalf("got  %q\nwant %q", o.events, want)
@@ -485,7 +559,7 @@ func TestStatsAreACopy(t *testing.T) {
 	l := newLimit(t, 1, 0)
 	s := l.Stats()
 	s.Rejected[Closed] = 7
-	if want := map[Reason]uint64{QueueFull: 0, Deadline: 0, Closed: 0}; !maps.Equal(l.Stats().Rejected, want) {
+	if want := map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, Deadline: 0, Closed: 0}; !maps.Equal(l.Stats().Rejected, want) {
 		t.Fatal(l.Stats().Rejected)
 	}
 }
@@ -502,5 +576,14 @@ func TestUncontendedAcquireDoesNotAllocate(t *testing.T) {
 		p.Done()
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		p, err := l.Admit(time.Time{})
+		if err != nil || p.Start(ctx) != nil {
+			t.Fatal(err)
+		}
+		p.Done()
+	}); n != 0 {
+		t.Fatalf("%v allocations in two steps", n)
 	}
 }

@@ -16,54 +16,61 @@ type Permit struct {
 
 var errSpent = errors.New("limit: permit was started or given back before")
 
-// Start waits for a slot, in order of the calls of Start. It returns a [RejectedError] as soon as the
-// deadline of Admit cannot be met any more, or when the limit is closed, and an error that wraps ctx.Err()
-// when ctx is canceled. After an error the place has been given back.
+// Start says that the input is here, and waits for a slot, in order of the calls of Start. It returns a
+// [RejectedError] when the queue is full, as soon as the deadline of Admit cannot be met any more, or when the
+// limit is closed, and an error that wraps ctx.Err() when ctx is canceled. After an error the place has been
+// given back.
 func (p Permit) Start(ctx context.Context) error {
 	if p.limit == nil {
 		return errSpent
 	}
-	return p.start(ctx, p.limit.elapsed())
-}
-
-func (p Permit) start(ctx context.Context, now time.Duration) error {
-	l, s := p.limit, p.seat
+	l, s, now := p.limit, p.seat, p.limit.elapsed()
 	l.mu.Lock()
-	if s.serial != p.serial || s.phase != seated {
+	if s.serial != p.serial || s.phase != arriving {
 		l.mu.Unlock()
 		return errSpent
 	}
-	if err := l.startRefuses(ctx, s, now); err != nil {
+	if reason := l.refuses(now, s.due); reason != "" && ctx.Err() == nil {
+		err := l.reject(reason)
 		l.vacate(s)
 		l.mu.Unlock()
 		return l.report(err)
 	}
-	if l.running == l.config.Slots {
-		l.enqueue(s, now)
-		patience := l.patience(s, now)
-		l.mu.Unlock()
-		return l.wait(ctx, s, patience)
-	}
-	l.takeSlot(s, running, now)
+	patience, err := l.enter(ctx, s, now)
 	l.mu.Unlock()
-	if l.observer != nil {
-		l.observer.Started(0)
-	}
-	return nil
+	return l.follow(ctx, s, patience, err)
 }
 
-// startRefuses returns why an admitted request can neither run nor wait, or nil. The lock is held.
-func (l *Limit) startRefuses(ctx context.Context, s *seat, now time.Duration) error {
-	left := s.due - now
+// runs is what enter returns instead of patience when there is nothing to wait for.
+const runs = time.Duration(-1)
+
+// enter gives a slot or a place in the queue to a request that arrived and is not refused, unless ctx has
+// ended. It returns how patient it may be in the queue, or runs. The lock is held; follow does the rest
+// without it.
+func (l *Limit) enter(ctx context.Context, s *seat, now time.Duration) (patience time.Duration, err error) {
+	if ctx.Err() != nil {
+		err := l.abandon(ctx)
+		l.vacate(s)
+		return 0, err
+	}
+	l.arriving--
+	if l.running < l.config.Slots {
+		l.takeSlot(s, running, now)
+		return runs, nil
+	}
+	l.enqueue(s, now)
+	return max(0, l.patience(s, now)), nil
+}
+
+// follow ends what enter began.
+func (l *Limit) follow(ctx context.Context, s *seat, patience time.Duration, err error) error {
 	switch {
-	case ctx.Err() != nil:
-		return l.abandon(ctx)
-	case l.closed:
-		return l.reject(Closed)
-	case left <= 0:
-		return l.reject(Deadline)
-	case l.running == l.config.Slots && l.tooLate(left, l.waiting.length+1):
-		return l.reject(Deadline)
+	case err != nil:
+		return l.report(err)
+	case patience != runs:
+		return l.wait(ctx, s, patience)
+	case l.observer != nil:
+		l.observer.Started(0)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package limit
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,8 +39,19 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 	if rnd.IntN(2) == 0 {
 		deadline = time.Now().Add(upTo(60 * time.Millisecond))
 	}
-	p, err := l.Admit(deadline)
-	if s := l.Stats(); s.Admitted > l.config.Slots+l.config.Queue || s.Running > l.config.Slots || s.Queued > 0 && s.Running < l.config.Slots {
+	take := func() (Permit, error) { return l.Admit(deadline) }
+	atOnce := rnd.IntN(3) == 0 // without a body
+	if atOnce {
+		ctx, cancelAtDeadline := ctx, context.CancelFunc(func() {})
+		if !deadline.IsZero() {
+			ctx, cancelAtDeadline = context.WithDeadline(ctx, deadline)
+		}
+		defer cancelAtDeadline()
+		take = func() (Permit, error) { return l.Acquire(ctx) }
+	}
+	p, err := take()
+	if s := l.Stats(); s.Arriving > l.config.Arriving || s.Running > l.config.Slots || s.Queued > l.config.Queue ||
+		s.Admitted != s.Arriving+s.Running+s.Queued || s.Queued > 0 && s.Running < l.config.Slots {
 		t.Errorf("impossible: %+v", s)
 	}
 	if err != nil {
@@ -46,7 +59,9 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 	}
 	defer func() { _ = recover() }()
 	defer p.Done()
-	pause(upTo(5 * time.Millisecond)) // reads its body
+	if !atOnce {
+		pause(upTo(5 * time.Millisecond)) // reads its body
+	}
 	var others sync.WaitGroup
 	defer others.Wait()
 	gone := false // someone else may give back our slot while we have it
@@ -60,7 +75,7 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 		gone = true
 		others.Go(func() { pause(leave); p.Done() })
 	}
-	if p.Start(ctx) != nil {
+	if !atOnce && p.Start(ctx) != nil {
 		return
 	}
 	if !gone {
@@ -85,26 +100,60 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 func wantWhole(t *testing.T, l *Limit) {
 	t.Helper()
 	wantIdle(t, l)
-	for i := range l.config.Slots + l.config.Queue {
-		p, err := l.Admit(time.Time{})
-		if err != nil {
+	for i := range l.config.Arriving {
+		if _, err := l.Admit(time.Time{}); err != nil {
 			t.Fatalf("place %d is lost: %v", i, err)
-		}
-		if i < l.config.Slots {
-			if err := p.Start(t.Context()); err != nil {
-				t.Fatalf("slot %d is lost: %v", i, err)
-			}
 		}
 	}
 	if _, err := l.Admit(time.Time{}); err == nil {
 		t.Fatal("won a place")
 	}
+	var waiting sync.WaitGroup
+	fill(t, l, &waiting)
+	if _, err := l.Acquire(t.Context()); err == nil {
+		t.Fatal("won a place in the queue")
+	}
+	l.Close()
+	waiting.Wait()
+}
+
+// fill takes all slots and all places in the queue of a limit that has them free. Close ends it.
+func fill(t *testing.T, l *Limit, waiting *sync.WaitGroup) {
+	t.Helper()
+	for i := range l.config.Slots {
+		if _, err := l.Acquire(t.Context()); err != nil {
+			t.Fatalf("slot %d is lost: %v", i, err)
+		}
+	}
+	for range l.config.Queue {
+		waiting.Go(func() {
+			_, err := l.Acquire(t.Context())
+			if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Reason != Closed {
+				t.Errorf("got %v, want a wait until Close", err)
+			}
+		})
+	}
+	for l.Stats().Queued < l.config.Queue {
+		if t.Failed() { // one was refused
+			t.Fatalf("a place in the queue is lost: %+v", l.Stats())
+		}
+		runtime.Gosched()
+	}
+}
+
+func randomLimit(t *testing.T, slots, queue int, rnd *rand.Rand) *Limit {
+	t.Helper()
+	l, err := New(Config{Slots: slots, Queue: queue, Arriving: 1 + rnd.IntN(8)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func TestRandomSchedulesKeepTheLimit(t *testing.T) {
 	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLimit(t, 1+rnd.IntN(4), rnd.IntN(6))
+			l := randomLimit(t, 1+rnd.IntN(4), rnd.IntN(6), rnd)
 			var busy atomic.Int64
 			var all sync.WaitGroup
 			for range 5 + rnd.IntN(15) {
@@ -125,7 +174,7 @@ func TestRandomSchedulesKeepTheLimit(t *testing.T) {
 // same moment as often as possible.
 func TestRacesKeepTheLimit(t *testing.T) {
 	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
-		l := newLimit(t, 1+rnd.IntN(2), 4)
+		l := randomLimit(t, 1+rnd.IntN(2), 4, rnd)
 		var busy atomic.Int64
 		var all sync.WaitGroup
 		for range 8 {

@@ -11,16 +11,18 @@ type Reason string
 
 // The reasons.
 const (
-	QueueFull Reason = "queue_full" // every slot and every place in the queue is taken
-	Deadline  Reason = "deadline"   // the work could not be done in time any more
-	Closed    Reason = "closed"     // Close was called
+	QueueFull    Reason = "queue_full"    // every slot and every place in the queue is taken
+	ArrivingFull Reason = "arriving_full" // too many admitted requests have not called Start yet
+	Deadline     Reason = "deadline"      // the work could not be done in time any more
+	Closed       Reason = "closed"        // Close was called
 )
 
 // ErrRejected matches every [RejectedError].
 var ErrRejected = errors.New("limit: rejected")
 
 // RejectedError says that a request was refused, and after what time another try makes sense: when those
-// who are here now should be through, and 1 s as long as nothing is known of how long they take.
+// who run and wait now should be through. It is 1 s as long as nothing is known of how long they take, and
+// at least that for ArrivingFull, since input arrives as slowly as its senders like.
 type RejectedError struct {
 	Reason     Reason
 	RetryAfter time.Duration

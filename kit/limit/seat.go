@@ -13,7 +13,7 @@ type phase uint8
 
 const (
 	vacant     phase = iota // in the free list
-	seated                  // admitted, Start not called
+	arriving                // admitted, Start not called
 	queued                  // waits in the queue
 	granted                 // has been given a slot and does not know it yet
 	running                 // has a slot

@@ -256,6 +256,35 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
+// logged is the ResponseWriter of a server that keeps codes for its access log.
+type logged struct {
+	http.ResponseWriter
+	codes []string
+}
+
+func (l *logged) ProblemCode(code string)     { l.codes = append(l.codes, code) }
+func (l *logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+// wrapped is what a middleware puts around a ResponseWriter.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestServerLearnsTheCode(t *testing.T) {
+	inner := &logged{ResponseWriter: httptest.NewRecorder()}
+	outer := &logged{ResponseWriter: wrapped{inner}}
+	Write(wrapped{wrapped{outer}}, &Problem{Status: 429, Code: "queue_full"})
+	Write(outer, &Problem{Status: 500, Code: "internal"})
+	Write(outer, &Problem{Status: 500})
+	Write(wrapped{inner}, &Problem{Code: "lost"})
+	if want := []string{"queue_full", "internal"}; !reflect.DeepEqual(outer.codes, want) {
+		t.Errorf("outer %q, want %q", outer.codes, want)
+	}
+	if want := []string{"lost"}; !reflect.DeepEqual(inner.codes, want) {
+		t.Errorf("inner %q, want %q: only the first is told", inner.codes, want)
+	}
+}
+
 // discard is a ResponseWriter that costs nothing.
 type discard struct{ header http.Header }
 

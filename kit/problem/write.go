@@ -29,8 +29,15 @@ const maxPooled = 64 << 10
 // Write answers a request with p. The headers that describe another body (length, encoding, validators) are
 // removed. It must be called before anything else was written; nothing must be written after it.
 //
+// A server that wants to know the code, for its access log, gives its ResponseWriter a method
+// ProblemCode(code string). Write calls it before anything else if the problem has a code, on w or on the
+// first writer with that method behind w's Unwrap() http.ResponseWriter, as [http.ResponseController] would.
+//
 // A write that fails is not reported: the client is gone, and there is no one else to tell.
 func Write(w http.ResponseWriter, p *Problem) {
+	if p.Code != "" {
+		tellCode(w, p.Code)
+	}
 	h := w.Header()
 	h.Del("Content-Length")
 	h.Del("Content-Encoding")
@@ -48,6 +55,20 @@ func Write(w http.ResponseWriter, p *Problem) {
 	_, _ = w.Write(*buf)
 	if cap(*buf) <= maxPooled {
 		buffers.Put(buf)
+	}
+}
+
+func tellCode(w http.ResponseWriter, code string) {
+	for {
+		switch v := w.(type) {
+		case interface{ ProblemCode(code string) }:
+			v.ProblemCode(code)
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return
+		}
 	}
 }
 

@@ -13,26 +13,30 @@ import (
 // Config says what is served and how much of it at a time.
 type Config struct {
 	Repository   string `json:"repository" doc:"Where the models are: demo: for the embedded demo, or the path of a folder."`
-	DefaultModel string `json:"default_model" doc:"The model that answers a request which names none; empty: such a request is refused."`
+	DefaultModel string `json:"default_model" doc:"The model that answers a request which names none. Empty: the only model there is, or loan-default of the demo; with several, such a request is refused."`
 
 	Slots         int   `json:"slots" doc:"Predictions that are computed at a time. 0: one fewer than the processors that Go uses, at least 1, so that health and metrics always find one free."`
-	Queue         int   `json:"queue" doc:"Requests that wait for a slot, or for their body to arrive, before more are refused with 503."`
+	Queue         int   `json:"queue" doc:"Requests that wait for a slot before more are refused with 503."`
+	Arriving      int   `json:"arriving" doc:"Requests whose body is arriving, before more are refused with 503. A slow sender holds one of these until read_timeout, and nothing else."`
 	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
-	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies in memory at a time, before more are refused with 503."`
+	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies and unsent answers in memory at a time, before more are refused with 503."`
 
 	Limits repository.Limits `json:"limits" doc:"Bounds on what is read from the repository."`
 }
 
-// DemoRepository is the value of Config.Repository for the embedded demo.
-const DemoRepository = "demo:"
+const (
+	// DemoRepository is the value of Config.Repository for the embedded demo.
+	DemoRepository = "demo:"
+	demoModel      = "loan-default"
+)
 
 // DefaultConfig serves the demo.
 func DefaultConfig() Config {
 	return Config{
 		Repository:    DemoRepository,
-		DefaultModel:  "loan-default",
 		Limits:        repository.DefaultLimits(),
 		Queue:         1024,
+		Arriving:      4096,
 		MaxRows:       16384,
 		InFlightBytes: 256 << 20,
 	}
@@ -50,6 +54,9 @@ func (c Config) Validate() error {
 	if c.Queue < 0 {
 		faults = append(faults, fmt.Errorf("queue: must be at least 0, is %d", c.Queue))
 	}
+	if c.Arriving < 1 {
+		faults = append(faults, fmt.Errorf("arriving: must be at least 1, is %d", c.Arriving))
+	}
 	if c.MaxRows < 1 {
 		faults = append(faults, fmt.Errorf("max_rows: must be at least 1, is %d", c.MaxRows))
 	}
@@ -59,9 +66,10 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-func (c Config) limiter() limit.Config {
+// limits resolves the slots once: the number of processors that Go uses may change later.
+func (c Config) limits() limit.Config {
 	l := limit.DefaultConfig()
-	l.Slots, l.Queue = c.Slots, c.Queue
+	l.Slots, l.Queue, l.Arriving = c.Slots, c.Queue, c.Arriving
 	if l.Slots == 0 {
 		l.Slots = max(1, runtime.GOMAXPROCS(0)-1)
 	}

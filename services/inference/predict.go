@@ -40,35 +40,48 @@ type scratch struct {
 	body    []byte
 	request predictRequest
 	outputs []float64
-	answer  []byte
 }
 
 // keepBytes is the largest buffer that is kept for the next request.
 const keepBytes = 1 << 20
 
-func (s *Service) getScratch() *scratch { return s.scratch.Get().(*scratch) }
-
 func (s *Service) putScratch(sc *scratch) {
-	if cap(sc.body) > keepBytes || cap(sc.request.values) > keepBytes/8 || cap(sc.outputs) > keepBytes/8 || cap(sc.answer) > keepBytes {
-		return
+	if cap(sc.body) <= keepBytes && cap(sc.request.values) <= keepBytes/8 && cap(sc.outputs) <= keepBytes/8 {
+		s.scratch.Put(sc)
 	}
-	s.scratch.Put(sc)
+}
+
+func (s *Service) putAnswer(answer *[]byte) {
+	if cap(*answer) <= keepBytes {
+		s.answers.Put(answer)
+	}
 }
 
 // outcome is what the observer is told when a request has ended.
 type outcome struct {
+	start    time.Time
+	took     time.Duration // 0: until now
 	observer VersionObserver
 	result   Result
 	rows     int
 }
 
+func (o *outcome) report() {
+	if o.took == 0 {
+		o.took = time.Since(o.start)
+	}
+	o.observer.Predicted(o.result, o.rows, o.took)
+}
+
 // predict is POST /v1/predict.
 func (s *Service) predict(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	o := outcome{observer: s.nobody, result: Failed} // told also when a panic passes through
-	defer func() { o.observer.Predicted(o.result, o.rows, time.Since(start)) }()
+	o := outcome{start: time.Now(), observer: s.unnamed, result: Failed} // told also when a panic passes through
+	defer o.report()
 	if err := s.answer(w, r, &o); err != nil {
-		o.result = s.answerProblem(w, err)
+		if errors.Is(err, limit.ErrRejected) && expired(r.Context()) {
+			err = context.DeadlineExceeded // it was not load that made it late
+		}
+		o.result, o.rows = s.answerProblem(w, err), 0
 	}
 }
 
@@ -86,7 +99,31 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	}
 	defer permit.Done()
 
-	sc := s.getScratch()
+	answer := s.answers.Get().(*[]byte)
+	defer s.putAnswer(answer)
+	if err := s.compute(r, permit, loaded, answer, o); err != nil {
+		return err
+	}
+	permit.Done() // the answer goes out without a slot and a place: what a slow reader holds is its answer
+	size := int64(len(*answer))
+	if !s.memory.take(size) {
+		return errNoMemory
+	}
+	defer s.memory.give(size)
+	o.result, o.took = OK, time.Since(o.start)
+	header := w.Header()
+	header["Content-Type"] = jsonContentType
+	if size > shortAnswer {
+		header["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	}
+	w.Write(*answer) // an error here is the caller's connection, which the server notices itself
+	return nil
+}
+
+// compute reads the body, waits for a slot, and leaves the encoded answer in answer. When it returns, nothing
+// else of the request is in memory.
+func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedModels, answer *[]byte, o *outcome) error {
+	sc := s.scratch.Get().(*scratch)
 	defer s.putScratch(sc)
 	reserved, err := s.readBody(sc, r)
 	defer s.memory.give(reserved)
@@ -96,56 +133,49 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	if err := permit.Start(r.Context()); err != nil {
 		return err
 	}
-	if err := s.score(r.Context(), loaded, sc, o); err != nil {
+	version, err := s.score(r.Context(), loaded, sc, o)
+	if err != nil {
 		return err
 	}
-	permit.Done() // the answer goes out without a slot: a slow reader holds none
-	header := w.Header()
-	header["Content-Type"] = jsonContentType
-	header["Content-Length"] = []string{strconv.Itoa(len(sc.answer))} // else a long answer goes out in chunks
-	w.Write(sc.answer)                                                // an error here is the caller's connection, which the server notices itself
-	o.result, o.rows = OK, sc.request.rows
+	*answer = appendAnswer((*answer)[:0], version, sc.request.form, sc.outputs)
+	o.rows = sc.request.rows
 	return nil
 }
 
+// shortAnswer is what net/http buffers whole, and so finds the length of by itself; longer answers would go
+// out in chunks without one.
+const shortAnswer = 2048
+
 var jsonContentType = []string{"application/json"}
 
-// readBody reads the body into sc.body. The bytes it reserved are the caller's to give back, also on error.
+// readBody reads the body into sc.body. It reserves what has arrived, not what was announced: an announcement
+// costs its sender nothing. The bytes it reserved are the caller's to give back, also on error.
 func (s *Service) readBody(sc *scratch, r *http.Request) (reserved int64, err error) {
 	sc.body = sc.body[:0]
-	need := r.ContentLength
-	if need < 0 {
-		need = 64 << 10 // not known: reserved as it arrives
-	}
-	if !s.memory.take(need) {
-		return 0, errNoMemory
-	}
-	reserved = need
 	for {
 		if len(sc.body) == cap(sc.body) {
-			// Grow with what arrived, not with what was announced.
 			sc.body = append(sc.body, make([]byte, max(512, min(len(sc.body), keepBytes)))...)[:len(sc.body)]
 		}
 		n, err := r.Body.Read(sc.body[len(sc.body):cap(sc.body)])
 		sc.body = sc.body[:len(sc.body)+n]
-		if more := int64(len(sc.body)) - reserved; more > 0 {
-			if !s.memory.take(more) {
-				return reserved, errNoMemory
-			}
-			reserved += more
+		if !s.memory.take(int64(n)) {
+			return reserved, errNoMemory
 		}
+		reserved += int64(n)
 		if errors.Is(err, io.EOF) {
 			return reserved, nil
 		}
 		if err != nil {
-			return reserved, bodyError(err)
+			return reserved, bodyError(r.Context(), err)
 		}
 	}
 }
 
-func bodyError(err error) error {
+func bodyError(ctx context.Context, err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
+	case late(ctx): // not expired: a body that fails cancels the context as well
+		return context.DeadlineExceeded
 	case errors.As(err, &tooLarge):
 		return &badRequest{code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge,
 			msg: fmt.Sprintf("the body is larger than %d bytes; send fewer rows in a request", tooLarge.Limit)}
@@ -156,40 +186,46 @@ func bodyError(err error) error {
 	}
 }
 
-// score parses sc.body, scores its rows and leaves the answer in sc.answer. From when the version is known,
-// its observer is the one that o tells.
-func (s *Service) score(ctx context.Context, loaded *loadedModels, sc *scratch, o *outcome) error {
+// expired tells whether nobody waits for the answer any more.
+func expired(ctx context.Context) bool { return late(ctx) || ctx.Err() != nil }
+
+// late tells whether the deadline has passed.
+func late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
+}
+
+// score parses sc.body and scores its rows into sc.outputs. From when the version is known, its observer is
+// the one that o tells.
+func (s *Service) score(ctx context.Context, loaded *loadedModels, sc *scratch, o *outcome) (*repository.Version, error) {
 	req := &sc.request
 	if err := req.parse(sc.body, s.cfg.MaxRows); err != nil {
-		return err
+		return nil, err
 	}
-	version, err := s.find(loaded, req)
+	version, err := loaded.find(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.observer = loaded.observers[version]
 	o.observer.Begin()
 	if err := req.bind(version, sc.body); err != nil {
-		return err
+		return nil, err
 	}
-	if sc.outputs, err = predictRows(ctx, version, req, sc.outputs); err != nil {
-		return err
-	}
-	sc.answer = appendAnswer(sc.answer[:0], version, req.form, sc.outputs)
-	return nil
+	sc.outputs, err = predictRows(ctx, version, req, sc.outputs)
+	return version, err
 }
 
-func (s *Service) find(loaded *loadedModels, req *predictRequest) (*repository.Version, error) {
+func (m *loadedModels) find(req *predictRequest) (*repository.Version, error) {
 	name := text(req.model)
 	if !req.hasModel {
-		if name = s.cfg.DefaultModel; name == "" {
+		if name = m.defaultModel; name == "" {
 			return nil, malformed("field model is needed: no default model is configured")
 		}
 	}
 	if req.hasVersion && len(req.version) == 0 {
 		return nil, malformed("version is empty; leave it out for the serving one")
 	}
-	return loaded.Find(name, text(req.version))
+	return m.Find(name, text(req.version))
 }
 
 // predictRows scores the rows of a bound request into outputs, which it grows as needed.
@@ -200,9 +236,8 @@ func predictRows(ctx context.Context, version *repository.Version, req *predictR
 	} else {
 		outputs = outputs[:n]
 	}
-	deadline, bounded := ctx.Deadline()
 	for first := 0; first < req.rows; first += blockRows {
-		if first > 0 && (ctx.Err() != nil || bounded && !time.Now().Before(deadline)) {
+		if first > 0 && expired(ctx) {
 			return outputs, context.DeadlineExceeded
 		}
 		last := min(first+blockRows, req.rows)
@@ -221,7 +256,15 @@ func predictRows(ctx context.Context, version *repository.Version, req *predictR
 // text views bytes as a string for a look-up; the bytes outlive it.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-var errNoMemory = errors.New("too many bytes of request bodies are in memory")
+var errNoMemory = errors.New("too many bytes of request bodies and answers are in memory")
+
+// rejections are the details of refusals, for callers.
+var rejections = map[limit.Reason]string{
+	limit.ArrivingFull: "too many requests are still sending their bodies",
+	limit.QueueFull:    "too many requests are waiting",
+	limit.Deadline:     "so many requests are waiting that this one could not be answered within its deadline",
+	limit.Closed:       "the service is stopping",
+}
 
 // notReadyError says in which state the service refuses.
 type notReadyError lifecycle.State
@@ -254,7 +297,7 @@ func problemOf(err error) (problem.Problem, Result) {
 	case errors.Is(err, repository.ErrUnknownVersion):
 		return problem.Problem{Status: http.StatusNotFound, Code: CodeVersionNotFound, Detail: err.Error()}, Invalid
 	case errors.As(err, &rejected):
-		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: err.Error(),
+		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: rejections[rejected.Reason],
 			RetryAfter: max(rejected.RetryAfter, retryAfter)}, Rejected
 	case errors.Is(err, errNoMemory):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: err.Error(), RetryAfter: retryAfter}, Rejected

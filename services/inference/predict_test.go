@@ -206,32 +206,33 @@ type blockingBody struct{ closed chan struct{} }
 
 func (b *blockingBody) Read([]byte) (int, error) { <-b.closed; return 0, io.ErrUnexpectedEOF }
 
-// TestRefusalComesBeforeTheBody fills every place with requests whose body does not arrive, and expects
-// the next one to be refused without a byte of its body read. A slow sender must hold a place, never a slot.
+// TestRefusalComesBeforeTheBody takes every place for requests whose body does not arrive, and expects the next
+// one to be refused without a byte of its body read. A slow sender holds neither a slot nor a place in the queue.
 func TestRefusalComesBeforeTheBody(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.Slots, cfg.Queue = 1, 2
+	cfg.Slots, cfg.Queue, cfg.Arriving = 1, 1, 3
 	s, h, seen := serve(t, cfg, models.Repository)
 	blocked := &blockingBody{closed: make(chan struct{})}
 	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/predict", blocked))
-		})
+	slow := func() {
+		wg.Go(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/predict", blocked)) })
 	}
-	waitFor(t, func() bool { return s.Status().Admitted == 2 })
-	if got := s.Status(); got.Running != 0 {
-		t.Errorf("a sender that is slow holds a slot: %+v", got)
+	slow()
+	slow()
+	waitFor(t, func() bool { return s.Status().Arriving == 2 })
+	if got := s.Status(); got.Running != 0 || got.Queued != 0 {
+		t.Errorf("senders that are slow hold more than their place: %+v", got)
 	}
 	if w := post(h, `{"model":"loan-mini","input":[0.1,0.9]}`); w.Code != 200 {
-		t.Errorf("with a place and the slot free: %d %s", w.Code, w.Body)
+		t.Errorf("with a place, the queue and the slot free: %d %s", w.Code, w.Body)
 	}
-	wg.Go(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/predict", blocked)) })
-	waitFor(t, func() bool { return s.Status().Admitted == 3 })
+	slow()
+	waitFor(t, func() bool { return s.Status().Arriving == 3 })
 	untouched := &countingBody{}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/v1/predict", untouched))
-	if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), CodeOverloaded) || untouched.reads != 0 {
+	if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), CodeOverloaded) ||
+		!strings.Contains(w.Body.String(), "still sending") || untouched.reads != 0 {
 		t.Errorf("full: %d %s after %d reads", w.Code, w.Body, untouched.reads)
 	}
 	if seen.of("/ rejected") != 1 {
@@ -239,7 +240,7 @@ func TestRefusalComesBeforeTheBody(t *testing.T) {
 	}
 	close(blocked.closed)
 	wg.Wait()
-	if got := s.Status(); got.Admitted != 0 || got.BodyBytes != 0 {
+	if got := s.Status(); got.Arriving != 0 || got.HeldBytes != 0 {
 		t.Errorf("after all left: %+v", got)
 	}
 }
@@ -276,7 +277,7 @@ func TestMemoryBudgetRefuses(t *testing.T) {
 	if w := post(h, `{"model":"loan-mini","input":[0.1,0.9]}`); w.Code != 200 {
 		t.Errorf("a small one: %d %s", w.Code, w.Body)
 	}
-	if used := s.Status().BodyBytes; used != 0 {
+	if used := s.Status().HeldBytes; used != 0 {
 		t.Errorf("%d bytes stay reserved", used)
 	}
 }
@@ -310,11 +311,11 @@ func TestExpiredDeadline(t *testing.T) {
 	defer cancel()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/v1/predict", strings.NewReader(`{"model":"loan-mini","input":[0.1,0.9]}`)).WithContext(ctx))
-	if w.Code != 503 && w.Code != 504 {
+	if w.Code != 504 || !strings.Contains(w.Body.String(), CodeDeadline) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if seen.of("loan-mini/1 ok") != 0 {
-		t.Error("work was done for nobody")
+	if seen.of("loan-mini/1 ok") != 0 || seen.of("/ expired") != 1 {
+		t.Errorf("work was done for nobody: %v", seen.seen)
 	}
 }
 
@@ -325,6 +326,9 @@ func TestProblemsOfEveryError(t *testing.T) {
 		result Result
 	}{
 		{&limit.RejectedError{Reason: limit.QueueFull}, 503, Rejected},
+		{&limit.RejectedError{Reason: limit.ArrivingFull}, 503, Rejected},
+		{&limit.RejectedError{Reason: limit.Deadline}, 503, Rejected},
+		{&limit.RejectedError{Reason: limit.Closed}, 503, Rejected},
 		{errNoMemory, 503, Rejected},
 		{notReadyError(lifecycle.Draining), 503, Rejected},
 		{fmt.Errorf("x: %w", context.DeadlineExceeded), 504, Expired},
@@ -332,7 +336,7 @@ func TestProblemsOfEveryError(t *testing.T) {
 		{errors.New("secret detail"), 500, Failed},
 	} {
 		p, result := problemOf(c.err)
-		if p.Status != c.status || result != c.result || p.Code == "" || strings.Contains(p.Detail, "secret") {
+		if p.Status != c.status || result != c.result || p.Code == "" || p.Detail == "" || strings.Contains(p.Detail, "secret") {
 			t.Errorf("%v: %+v %v", c.err, p, result)
 		}
 		if p.Status == 503 && p.RetryAfter == 0 {
@@ -490,3 +494,15 @@ type nullWriter struct{ header http.Header }
 func (w *nullWriter) Header() http.Header         { return w.header }
 func (w *nullWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (w *nullWriter) WriteHeader(int)             {}
+
+func TestFloat32Range(t *testing.T) {
+	_, h, _ := demo(t)
+	for value, status := range map[string]int{
+		"3.4028234663852886e38": 200, "-3.4028234663852886e38": 200, "3.4028235677973362e38": 200, // rounds down to the largest
+		"3.4028235677973366e38": 400, "-3.4028235677973366e38": 400, "1e39": 400,
+	} {
+		if w := post(h, `{"model":"loan-mini","input":[0.1,`+value+`]}`); w.Code != status {
+			t.Errorf("%s: %d %s", value, w.Code, w.Body)
+		}
+	}
+}

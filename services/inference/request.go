@@ -94,14 +94,14 @@ func (r *predictRequest) document(s *jsonscan.Scanner) error {
 	return s.End()
 }
 
-func (r *predictRequest) member(s *jsonscan.Scanner, key []byte) error {
+func (r *predictRequest) member(s *jsonscan.Scanner, key []byte) (err error) {
 	switch string(key) {
 	case "input":
 		if err := r.take(formRow); err != nil {
 			return err
 		}
 		r.rows = 1
-		err := r.row(s)
+		r.values, err = s.Numbers(r.values)
 		r.width = len(r.values)
 		return err
 	case "inputs":
@@ -162,27 +162,6 @@ func versionName(s *jsonscan.Scanner) ([]byte, error) {
 	return fmt.Appendf(nil, "%d", int64(n)), nil
 }
 
-// row appends the values of an array.
-func (r *predictRequest) row(s *jsonscan.Scanner) error {
-	if err := s.Expect('[', "an array of numbers"); err != nil {
-		return err
-	}
-	if s.Peek() == ']' {
-		return s.Expect(']', "']'")
-	}
-	for more := true; more; {
-		v, err := value(s)
-		if err != nil {
-			return err
-		}
-		r.values = append(r.values, v)
-		if more, err = s.Next(']'); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (r *predictRequest) matrix(s *jsonscan.Scanner) error {
 	if err := s.Expect('[', "an array of rows"); err != nil {
 		return err
@@ -192,7 +171,8 @@ func (r *predictRequest) matrix(s *jsonscan.Scanner) error {
 	}
 	for more := true; more; {
 		before := len(r.values)
-		if err := r.row(s); err != nil {
+		var err error
+		if r.values, err = s.Numbers(r.values); err != nil {
 			return err
 		}
 		width := len(r.values) - before
@@ -204,7 +184,6 @@ func (r *predictRequest) matrix(s *jsonscan.Scanner) error {
 		if r.rows++; r.rows > r.maxRows {
 			return &badRequest{code: CodeTooManyRows, status: 413, msg: fmt.Sprintf("more than %d rows; send them in several requests", r.maxRows)}
 		}
-		var err error
 		if more, err = s.Next(']'); err != nil {
 			return err
 		}
@@ -242,13 +221,17 @@ func (r *predictRequest) bind(v *repository.Version, body []byte) error {
 	}
 	if v.Summary.Precision == tree.Float32 {
 		for i, x := range r.values {
-			if math.IsInf(float64(float32(x)), 0) {
+			if x >= beyondFloat32 || x <= -beyondFloat32 { // NaN is neither
 				return malformed("row %d, %s: %g is out of float32 range, in which model %s computes", i/r.width, v.Manifest.Inputs[i%r.width], x, v.Model)
 			}
 		}
 	}
 	return nil
 }
+
+// beyondFloat32 is the smallest float64 that rounds to an infinite float32: half a unit in the last place
+// above the largest finite one.
+const beyondFloat32 = 0x1.ffffffp127
 
 // named reads {"name":value,…} into one row. What is absent is missing.
 func (r *predictRequest) named(s *jsonscan.Scanner, v *repository.Version) error {

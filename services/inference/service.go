@@ -18,12 +18,12 @@ import (
 
 // Deps are what the service is given. Models and Decode are needed, the rest may be nil.
 type Deps struct {
-	Models   fs.FS             // the repository that Config.Repository names
-	Decode   repository.Decode // strict YAML
-	Observer Observer
-	Limit    limit.Observer
-	State    lifecycle.Observer
-	Log      *slog.Logger
+	Models        fs.FS             // the repository that Config.Repository names
+	Decode        repository.Decode // strict YAML
+	Observer      Observer
+	LimitObserver limit.Observer
+	StateObserver lifecycle.Observer
+	Log           *slog.Logger
 }
 
 // Service answers predictions. It is safe for concurrent use.
@@ -31,18 +31,21 @@ type Service struct {
 	cfg     Config
 	deps    Deps
 	state   *lifecycle.Machine
+	limits  limit.Config
 	limiter *limit.Limit
 	memory  budget
 
 	models  atomic.Pointer[loadedModels] // nil until loaded
-	nobody  VersionObserver              // for requests that no version could be found for
+	unnamed VersionObserver              // for requests that no version could be found for
 	scratch sync.Pool                    // of *scratch
+	answers sync.Pool                    // of *[]byte
 }
 
 // loadedModels is a snapshot with the observer of each version.
 type loadedModels struct {
 	*repository.Snapshot
-	observers map[*repository.Version]VersionObserver
+	defaultModel string // "": a request must name one
+	observers    map[*repository.Version]VersionObserver
 }
 
 // New makes a service in state Initializing. It reads nothing: Run does.
@@ -60,27 +63,29 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	var stateOptions []lifecycle.Option
-	if deps.State != nil {
-		stateOptions = append(stateOptions, lifecycle.WithObserver(deps.State))
+	if deps.StateObserver != nil {
+		stateOptions = append(stateOptions, lifecycle.WithObserver(deps.StateObserver))
 	}
 	var limitOptions []limit.Option
-	if deps.Limit != nil {
-		limitOptions = append(limitOptions, limit.WithObserver(deps.Limit))
+	if deps.LimitObserver != nil {
+		limitOptions = append(limitOptions, limit.WithObserver(deps.LimitObserver))
 	}
-	limiter, err := limit.New(cfg.limiter(), limitOptions...)
+	limits := cfg.limits()
+	limiter, err := limit.New(limits, limitOptions...)
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
-	s := &Service{
+	return &Service{
 		cfg:     cfg,
 		deps:    deps,
 		state:   lifecycle.NewMachine("inference", stateOptions...),
+		limits:  limits,
 		limiter: limiter,
 		memory:  budget{limit: cfg.InFlightBytes},
-		nobody:  deps.Observer.Version("", ""),
+		unnamed: deps.Observer.Version("", ""),
 		scratch: sync.Pool{New: func() any { return new(scratch) }},
-	}
-	return s, nil
+		answers: sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
 }
 
 // Lifecycle is the service's state.
@@ -93,12 +98,19 @@ func (s *Service) Limit() *limit.Limit { return s.limiter }
 // ended. A model that cannot be vouched for is an error that names all such models.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
+		if ctx.Err() != nil { // stopped meanwhile
+			return s.stop(ctx)
+		}
 		return errors.Join(err, s.state.To(lifecycle.Failed, err))
 	}
 	if err := s.state.To(lifecycle.Ready, nil); err != nil {
 		return err
 	}
 	<-ctx.Done()
+	return s.stop(ctx)
+}
+
+func (s *Service) stop(ctx context.Context) error {
 	err := s.state.To(lifecycle.Draining, context.Cause(ctx))
 	s.limiter.Close()
 	return errors.Join(err, s.state.To(lifecycle.Stopped, nil))
@@ -110,12 +122,22 @@ func (s *Service) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if name := s.cfg.DefaultModel; name != "" {
-		if _, err := snapshot.Model(name); err != nil {
+	for _, name := range snapshot.Skipped {
+		s.deps.Log.Warn("not a model: it has no policy.yaml", "error_code", "repository_entry_skipped", "repository", s.cfg.Repository, "entry", name)
+	}
+	defaultModel := s.cfg.DefaultModel
+	switch {
+	case defaultModel == "" && s.cfg.Repository == DemoRepository:
+		defaultModel = demoModel
+	case defaultModel == "" && len(snapshot.Models()) == 1:
+		defaultModel = snapshot.Models()[0].Name
+	}
+	if defaultModel != "" {
+		if _, err := snapshot.Model(defaultModel); err != nil {
 			return fmt.Errorf("inference.default_model: %w", err)
 		}
 	}
-	loaded := &loadedModels{Snapshot: snapshot, observers: make(map[*repository.Version]VersionObserver)}
+	loaded := &loadedModels{Snapshot: snapshot, defaultModel: defaultModel, observers: make(map[*repository.Version]VersionObserver)}
 	for _, m := range snapshot.Models() {
 		for _, v := range m.Versions {
 			loaded.observers[v] = s.deps.Observer.Version(m.Name, v.Name)
@@ -150,21 +172,21 @@ func (s *Service) Invariants(report func(name string, err error)) {
 	}
 	stats := s.limiter.Stats()
 	var err error
-	if limits := s.cfg.limiter(); stats.Running > limits.Slots || stats.Admitted > limits.Slots+limits.Queue {
-		err = fmt.Errorf("%d run and %d are admitted, of %d slots and %d places", stats.Running, stats.Admitted, limits.Slots, limits.Queue)
+	if l := s.limits; stats.Running > l.Slots || stats.Queued > l.Queue || stats.Arriving > l.Arriving {
+		err = fmt.Errorf("%d run, %d wait and %d arrive, of %d, %d and %d", stats.Running, stats.Queued, stats.Arriving, l.Slots, l.Queue, l.Arriving)
 	}
-	report("no more than slots run and no more than the queue wait", err)
+	report("no more run, wait and arrive than may", err)
 }
 
 // Status is what /statusz shows of the service.
 type Status struct {
-	Models      []ModelStatus `json:"models"`
-	Slots       int           `json:"slots"`
-	Admitted    int           `json:"admitted"`
-	Running     int           `json:"running"`
-	Queued      int           `json:"queued"`
-	BodyBytes   int64         `json:"body_bytes"`
-	DefaultName string        `json:"default_model"`
+	Models       []ModelStatus `json:"models"`
+	Slots        int           `json:"slots"`
+	Arriving     int           `json:"arriving"`
+	Running      int           `json:"running"`
+	Queued       int           `json:"queued"`
+	HeldBytes    int64         `json:"held_bytes"` // of bodies that arrive or wait, and of answers that are being sent
+	DefaultModel string        `json:"default_model"`
 }
 
 // ModelStatus is a line of Status.
@@ -178,10 +200,11 @@ type ModelStatus struct {
 func (s *Service) Status() Status {
 	stats := s.limiter.Stats()
 	status := Status{
-		Slots: s.cfg.limiter().Slots, Admitted: stats.Admitted, Running: stats.Running, Queued: stats.Queued,
-		BodyBytes: s.memory.used.Load(), DefaultName: s.cfg.DefaultModel,
+		Slots: s.limits.Slots, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued,
+		HeldBytes: s.memory.used.Load(),
 	}
 	if loaded := s.models.Load(); loaded != nil {
+		status.DefaultModel = loaded.defaultModel
 		for _, m := range loaded.Models() {
 			line := ModelStatus{Name: m.Name, Serving: m.Serving.Name}
 			for _, v := range m.Versions {

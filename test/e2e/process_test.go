@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,17 +73,26 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// start runs `dougong args…` on free ports with environment overrides, and does not wait for anything.
+// start runs `dougong args…` on ports of the system's choice with environment overrides, and does not wait
+// for anything.
 func start(t *testing.T, args []string, env ...string) *process {
 	t.Helper()
-	ports := freePorts(t, 2)
-	p := &process{
-		t: t, cmd: exec.Command(binary, args...),
-		http: "http://127.0.0.1:" + ports[0], admin: "http://127.0.0.1:" + ports[1], ended: make(chan struct{}),
-	}
-	p.cmd.Env = append(os.Environ(), "DOUGONG_HTTP_LISTEN=127.0.0.1:"+ports[0], "DOUGONG_ADMIN_LISTEN=127.0.0.1:"+ports[1], "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s")
-	p.cmd.Env = append(p.cmd.Env, env...)
+	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
+	p.cmd.Env = environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.run()
+	return p
+}
+
+// environment is the test's own without what would configure the process, and what is given.
+func environment(more []string) []string {
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "DOUGONG_") })
+	return append(own, more...)
+}
+
+func (p *process) run() {
+	t := p.t
+	t.Helper()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -97,22 +108,30 @@ func start(t *testing.T, args []string, env ...string) *process {
 			t.Logf("standard error:\n%s", p.stderr.String())
 		}
 	})
-	return p
 }
+
+var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)","admin":"([^"]+)"`)
 
 // up starts a process and waits until it serves.
 func up(t *testing.T, env ...string) *process {
 	t.Helper()
 	p := start(t, []string{"up"}, env...)
-	p.eventually("ready", func() bool {
-		r, err := http.Get(p.http + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer r.Body.Close()
-		return r.StatusCode == 200
-	})
+	p.awaitServing()
 	return p
+}
+
+func (p *process) awaitServing() {
+	p.t.Helper()
+	p.eventually("serving", func() bool {
+		match := servingLine.FindStringSubmatch(p.stderr.String())
+		if match != nil {
+			p.http, p.admin = "http://"+match[1], "http://"+match[2]
+		}
+		return match != nil
+	})
+	if status, body := p.get(p.http + "/readyz"); status != 200 {
+		p.t.Fatalf("serving, but not ready: %d %s", status, body)
+	}
 }
 
 func (p *process) eventually(what string, ok func() bool) {
@@ -218,20 +237,6 @@ func (h halfSent) answer() (status int, body string, err error) {
 	return r.StatusCode, string(data), err
 }
 
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all held until all are known, so that they differ
-		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
-	}
-	return ports
-}
-
 // run runs a command to its end.
 func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
@@ -239,7 +244,7 @@ func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr s
 	defer cancel()
 	var out, err bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = environment(env)
 	cmd.Stdout, cmd.Stderr = &out, &err
 	cmd.Run()
 	return cmd.ProcessState.ExitCode(), out.String(), err.String()

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,7 +18,7 @@ func (p *process) inFlight(n int) {
 	p.t.Helper()
 	p.eventually(fmt.Sprintf("%d in flight", n), func() bool {
 		_, body := p.get(p.admin+"/statusz", "Accept", "application/json")
-		return strings.Contains(body, fmt.Sprintf(`"admitted": %d`, n))
+		return strings.Contains(body, fmt.Sprintf(`"arriving": %d`, n))
 	})
 }
 
@@ -105,6 +108,9 @@ func TestSignalAtAnyMomentOfTheStart(t *testing.T) {
 		if code != 0 && !(code == -1 && p.stderr.String() == "") {
 			t.Errorf("after %d ms: exit code %d", i*i*2, code)
 		}
+		if strings.Contains(p.stderr.String(), `"to":"Failed"`) {
+			t.Errorf("after %d ms: a stop while loading is called a failure:\n%s", i*i*2, p.stderr.String())
+		}
 	}
 }
 
@@ -129,14 +135,67 @@ func TestKillLeavesNothingBehind(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	// The same ports serve again at once.
-	again := start(t, []string{"up"}, "DOUGONG_HTTP_LISTEN="+strings.TrimPrefix(p.http, "http://"), "DOUGONG_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
-	again.http, again.admin = p.http, p.admin
-	again.eventually("ready", func() bool {
-		r, err := http.Get(again.http + "/readyz")
+	again := up(t, "DOUGONG_HTTP_LISTEN="+strings.TrimPrefix(p.http, "http://"), "DOUGONG_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
+	if again.http != p.http {
+		t.Errorf("serves on %s", again.http)
+	}
+}
+
+// stuckLog runs a process whose standard error is a pipe that the test decides about.
+func stuckLog(t *testing.T) (p *process, reader *os.File) {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close() })
+	p = &process{t: t, cmd: exec.Command(binary, "up"), ended: make(chan struct{})}
+	p.cmd.Env = environment([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"})
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, writer
+	p.run()
+	writer.Close() // the child has its own
+	lines := bufio.NewReader(reader)
+	for p.http == "" {
+		line, err := lines.ReadString('\n')
 		if err != nil {
-			return false
+			t.Fatal(err)
 		}
-		r.Body.Close()
-		return r.StatusCode == 200
+		if match := servingLine.FindStringSubmatch(line); match != nil {
+			p.http, p.admin = "http://"+match[1], "http://"+match[2]
+		}
+	}
+	return p, reader
+}
+
+// TestLogThatNobodyReads: neither requests nor the stop wait for it.
+func TestLogThatNobodyReads(t *testing.T) {
+	p, _ := stuckLog(t)
+	for range 1000 { // some 300 KiB of lines; a pipe takes 64
+		if status, body := p.predict(miniRequest); status != 200 {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 && code != 1 { // 1 says that lines were lost
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestLogWhoseReaderLeaves: a dead `| tee` must not take the process with it.
+func TestLogWhoseReaderLeaves(t *testing.T) {
+	p, reader := stuckLog(t)
+	reader.Close()
+	for range 100 {
+		if status, body := p.predict(miniRequest); status != 200 {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	p.eventually("lost lines are counted", func() bool {
+		_, metrics := p.get(p.admin + "/metrics")
+		return !strings.Contains(metrics, "dougong_http_dropped_log_lines_total 0")
 	})
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 && code != 1 {
+		t.Errorf("exit code %d", code)
+	}
 }

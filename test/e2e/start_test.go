@@ -78,8 +78,7 @@ func TestFailedStarts(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("http:\n  listne: 127.0.0.1:1\ninference:\n  slots: -1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 2)
-	free := []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:" + ports[0], "DOUGONG_ADMIN_LISTEN=127.0.0.1:" + ports[1]}
+	free := []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0"}
 	for name, c := range map[string]struct {
 		args []string
 		env  []string
@@ -97,6 +96,8 @@ func TestFailedStarts(t *testing.T) {
 		"no service":           {[]string{"run"}, nil, 2, []string{"usage"}},
 		"no such command":      {[]string{"upp"}, nil, 2, []string{"upp"}},
 		"no such flag":         {[]string{"up", "--prot"}, nil, 2, []string{"--prot", "--help"}},
+		"a token for nobody":   {[]string{"token", "create"}, nil, 2, []string{"--file, --name and --role are needed"}},
+		"a budget too small":   {[]string{"up"}, []string{"DOUGONG_INFERENCE_IN_FLIGHT_BYTES=1KiB"}, 2, []string{"inference.in_flight_bytes", "http.max_body_bytes"}},
 		"no such model":        {[]string{"model", "inspect", "/nowhere"}, nil, 1, []string{"/nowhere"}},
 	} {
 		code, stdout, stderr := run(t, c.env, c.args...)

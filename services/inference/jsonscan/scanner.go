@@ -134,7 +134,8 @@ func (s *Scanner) Number() (float64, error) {
 		first := i
 		for ; i < len(data) && data[i]-'0' <= 9; i++ {
 			mantissa = mantissa*10 + uint64(data[i]-'0')
-			if mantissa != 0 {
+			// Not by the mantissa, which 20 digits can wrap around to 0.
+			if digits > 0 || data[i] != '0' {
 				digits++
 			}
 		}
@@ -184,6 +185,40 @@ func (s *Scanner) Number() (float64, error) {
 		return 0, &Error{Offset: start, Msg: ErrRange.Error(), cause: ErrRange}
 	}
 	return v, nil
+}
+
+// Numbers consumes an array of numbers, in which null stands for NaN, and appends them to dst.
+func (s *Scanner) Numbers(dst []float64) ([]float64, error) {
+	if err := s.Expect('[', "an array of numbers"); err != nil {
+		return dst, err
+	}
+	if s.Peek() == ']' {
+		s.pos++
+		return dst, nil
+	}
+	for {
+		// A digit and a comma: most of a row of indicators, and cheap to look for.
+		data, i := s.data, s.pos
+		for i+1 < len(data) && data[i+1] == ',' && data[i]-'0' <= 9 {
+			dst = append(dst, float64(data[i]-'0'))
+			i += 2
+		}
+		s.pos = i
+		v := math.NaN()
+		var err error
+		if s.Peek() == 'n' {
+			err = s.Null()
+		} else {
+			v, err = s.Number()
+		}
+		if err != nil {
+			return dst, err
+		}
+		dst = append(dst, v)
+		if more, err := s.Next(']'); err != nil || !more {
+			return dst, err
+		}
+	}
 }
 
 var pow10 = [...]float64{

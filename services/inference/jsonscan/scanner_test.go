@@ -67,7 +67,8 @@ func TestNumberEqualsStrconv(t *testing.T) {
 	for _, text := range []string{
 		"0", "-0", "0.1", "7.889999866485596", "9007199254740993", "123456789012345678901234567890", "1e22", "1e23", "1e-22", "1e-23",
 		"0.000000000000000000000000000001", "2.2250738585072011e-308", "5e-324", "1e-400", "1.7976931348623157e308", "-12.5E+3",
-		"18446744073709551616.5", "0.00018446744073709551616", "1e000000000000000000001", "0e999999999999",
+		"18446744073709551616.5", "0.18446744073709551615", "0.18446744073709551616", "1.8446744073709551616", "1.8446744073709551616e19",
+		"0.92233720368547758080", "3.6893488147419103232", "18446744073709551616", "0.0036893488147419103232", "0.00018446744073709551616", "1e000000000000000000001", "0e999999999999",
 	} {
 		s := New([]byte(text))
 		got, err := s.Number()
@@ -80,6 +81,74 @@ func TestNumberEqualsStrconv(t *testing.T) {
 	if _, err := s.Number(); !errors.Is(err, ErrRange) {
 		t.Errorf("-1e999: %v is no ErrRange", err)
 	}
+}
+
+func TestNumbers(t *testing.T) {
+	for doc, want := range map[string]string{
+		`[]`: "[]", ` [ ] `: "[]", `[0]`: "[0]", `[1,2]`: "[1 2]", `[1,2,-3.5e1]`: "[1 2 -35]", `[null,0,null]`: "[NaN 0 NaN]",
+		"[1 ,\n2,3 , 4,5,6]": "[1 2 3 4 5 6]", `[0,0,0,12,0]`: "[0 0 0 12 0]",
+	} {
+		s := New([]byte(doc))
+		got, err := s.Numbers(nil)
+		if err == nil {
+			err = s.End()
+		}
+		if err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, %v", doc, got, err)
+		}
+	}
+	for doc, want := range map[string]string{
+		`1`:      "at byte 0: an array of numbers expected, not '1'",
+		`[1,]`:   "at byte 3: a number expected, not ']'",
+		`[1,,2]`: "at byte 3: a number expected, not ','",
+		`[,1]`:   "at byte 1: a number expected, not ','",
+		`[01]`:   "at byte 1: a number may not begin with 0",
+		`[0,1`:   "at byte 4: ',' or ']' expected, the document ends here",
+		`[0,`:    "at byte 3: a number expected, the document ends here",
+		`[nul]`:  "at byte 1: a value expected, not 'n'",
+	} {
+		s := New([]byte(doc))
+		if _, err := s.Numbers(nil); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// FuzzNumbers: the quick way through an array finds what the slow one does.
+func FuzzNumbers(f *testing.F) {
+	for _, doc := range []string{`[0,1,2.5,null]`, `[]`, `[0,,1]`, `[1,2`, `[ 1 , 2 ]`, `[0,-1,1e5,9,9]`} {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		quick, slow := New(data), New(data)
+		got, err := quick.Numbers(nil)
+		want, wantErr := slowNumbers(&slow)
+		if (err == nil) != (wantErr == nil) || err == nil && (fmt.Sprint(got) != fmt.Sprint(want) || quick.Offset() != slow.Offset()) {
+			t.Fatalf("%q: %v %v, want %v %v", data, got, err, want, wantErr)
+		}
+	})
+}
+
+func slowNumbers(s *Scanner) (values []float64, err error) {
+	if err = s.Expect('[', "an array"); err != nil {
+		return nil, err
+	}
+	if s.Peek() == ']' {
+		return nil, s.Expect(']', "]")
+	}
+	for more := true; more && err == nil; {
+		v := math.NaN()
+		if s.Peek() == 'n' {
+			err = s.Null()
+		} else {
+			v, err = s.Number()
+		}
+		values = append(values, v)
+		if err == nil {
+			more, err = s.Next(']')
+		}
+	}
+	return values, err
 }
 
 func TestStringOfPlainTextIsASliceOfTheDocument(t *testing.T) {
@@ -121,7 +190,7 @@ func FuzzSkip(f *testing.F) {
 
 // FuzzNumber: a number that the scanner reads is the one that strconv reads, to the bit.
 func FuzzNumber(f *testing.F) {
-	for _, text := range []string{"0", "-1.5e-3", "123456789.123456789", "1e22", "4503599627370497.5", "0.3e-5"} {
+	for _, text := range []string{"0", "-1.5e-3", "123456789.123456789", "1e22", "4503599627370497.5", "0.3e-5", "0.18446744073709551616", "1.8446744073709551616e19"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -25,8 +25,12 @@ func parse(data []byte) (*tree.Ensemble, error) {
 	switch {
 	case len(start) == 0:
 		return nil, damaged(0, "the file is empty")
-	case bytes.HasPrefix(data, []byte("tree\n")), bytes.HasPrefix(data, []byte("tree\r\n")):
+	case bytes.HasPrefix(data, []byte("tree\n")):
 		return parseLightGBM(data)
+	case bytes.HasPrefix(data, []byte("tree\r\n")):
+		// LightGBM finds trees by the byte counts in tree_sizes, and fails on such a file too.
+		return nil, &Error{Offset: len("tree"), Line: 1, Kind: ErrDamaged,
+			Msg: "lines end in CR LF where LightGBM writes LF: the file was converted on its way here (copy it as binary)"}
 	case bytes.HasPrefix(data, []byte("binf")), bytes.HasPrefix(data, []byte("bs64")):
 		return nil, unsupported(0, "XGBoost's binary format (load the model and save it as .json or .ubj)")
 	case len(data) > 1 && data[0] == '{' && isLengthMarker(data[1]):

@@ -102,7 +102,7 @@ func TestXGBoostFilesThatContradictThemselves(t *testing.T) {
 		{"a child out of range", `"left_children":[1,3,`, `"left_children":[1,7,`, ErrDamaged, "children 7"},
 		{"an only child", `"right_children":[2,4,6,-1`, `"right_children":[2,4,6,1`, ErrDamaged, "right child only"},
 		{"a lost node", `"left_children":[1,3,5,-1,-1,-1,-1],`, `"left_children":[1,-1,5,-1,-1,-1,-1],`, ErrDamaged, "right child only"},
-		{"a wrong parent", `"parents":[2147483647,0,0,1,1,2,2]`, `"parents":[2147483647,0,0,1,1,2,1]`, ErrDamaged, "no child of its parent"},
+		{"a wrong parent", `"parents":[2147483647,0,0,1,1,2,2]`, `"parents":[2147483647,0,0,1,1,2,1]`, ErrDamaged, "trees[0].parents[6]: node 6 is no child of its parent"},
 		{"a feature out of range", `"split_indices":[0,`, `"split_indices":[6,`, ErrDamaged, "splits on feature 6 of 6"},
 		{"an infinite threshold", `"split_conditions":[`, `"split_conditions":[Infinity,`, ErrDamaged, "8 entries"},
 		{"a threshold beyond float32", `"split_conditions":[-2.3776813E-1`, `"split_conditions":[-2.3776813E99`, ErrDamaged, "not a float32"},
@@ -127,6 +127,14 @@ func TestXGBoostFilesThatContradictThemselves(t *testing.T) {
 		run(t, "testdata/xgboost-3.2.0/multiclass.json")
 	edit{"class order", `"tree_info":[0,1,2,3`, `"tree_info":[1,0,2,3`, ErrDamaged, "tree 0 adds to output 1"}.
 		run(t, "testdata/xgboost-3.2.0/multiclass.json")
+}
+
+func TestLightGBMWithConvertedLineEndsIsRefusedByName(t *testing.T) {
+	good := string(read(t, "testdata/lightgbm-4.7.0/binary.txt"))
+	_, err := Parse("loan.txt", []byte(strings.ReplaceAll(good, "\n", "\r\n")))
+	if !errors.Is(err, ErrDamaged) || !strings.HasPrefix(err.Error(), "loan.txt: line 1: lines end in CR LF") {
+		t.Error(err)
+	}
 }
 
 func TestUBJSONCountsAreBorneOutByBytes(t *testing.T) {

@@ -225,7 +225,7 @@ func (x *xgboost) checkRelatives(v value, nodes []tree.Node) error {
 		}
 		return nil
 	})
-	return within("parents?", err)
+	return within(columnName(parents), err)
 }
 
 // compact drops the nodes that are not kept and renumbers the others, in a slice of the right size.

@@ -52,8 +52,9 @@ var (
 	ErrMismatch = errors.New("model.yaml and the model file disagree")
 )
 
-// Load reads every model of the repository. It reports the faults of all models at once and returns
-// no snapshot if there is any: half a repository is not served.
+// Load reads every model of the repository: each folder, or link to one inside the repository, that holds
+// a policy.yaml. It reports the faults of all models at once and returns no snapshot if there is any:
+// half a repository is not served.
 func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snapshot, error) {
 	entries, err := fs.ReadDir(repo, ".")
 	if err != nil {
@@ -62,7 +63,15 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snaps
 	snapshot := &Snapshot{models: make(map[string]*Model)}
 	var faults []error
 	for _, entry := range entries {
-		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		switch released, err := isModel(repo, entry.Name()); {
+		case err != nil:
+			faults = append(faults, fmt.Errorf("model repository: %w", err))
+			continue
+		case !released:
+			snapshot.Skipped = append(snapshot.Skipped, entry.Name())
 			continue
 		}
 		model, err := loadModel(ctx, repo, entry.Name(), decode, limits)
@@ -81,6 +90,19 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snaps
 	}
 	slices.Sort(snapshot.names)
 	return snapshot, nil
+}
+
+// isModel tells whether an entry is a folder, or a link to one, with a policy.yaml in it.
+func isModel(repo fs.FS, name string) (bool, error) {
+	info, err := fs.Stat(repo, name)
+	if err != nil || !info.IsDir() {
+		return false, err
+	}
+	_, err = fs.Stat(repo, path.Join(name, "policy.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limits Limits) (*Model, error) {

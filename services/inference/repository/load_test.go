@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -118,7 +120,7 @@ func TestWhatIsRefused(t *testing.T) {
 		says   string
 	}{
 		"empty repository":        {func(r fstest.MapFS) { clear(r) }, "holds no model"},
-		"no policy":               {func(r fstest.MapFS) { delete(r, policy) }, "model loan-mini: open loan-mini/policy.yaml"},
+		"no policy":               {func(r fstest.MapFS) { delete(r, policy) }, "holds no model"},
 		"no manifest":             {func(r fstest.MapFS) { delete(r, manifest) }, "loan-mini version 1: open"},
 		"no model file":           {func(r fstest.MapFS) { delete(r, "loan-mini/1/model.json") }, "loan-mini version 1: open"},
 		"a version that is gone":  {edit(policy, `"1"`, `"7"`), "model loan-mini version 7: open"},
@@ -184,6 +186,41 @@ func TestACopyIsNotARelease(t *testing.T) {
 	}
 	if _, err := snapshot.Find("loan-mini", "99"); !errors.Is(err, ErrUnknownVersion) {
 		t.Errorf("version 99: %v", err)
+	}
+}
+
+// TestLinksAndStrangers: a mounted repository has links to folders, and a disk has folders of its own.
+func TestLinksAndStrangers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "..data"), models.Repository); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"loan-mini": "..data/loan-mini", "loan-lite": "..data/loan-lite"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	snapshot, err := load(t, root.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(snapshot.Models()) != 2 || fmt.Sprint(snapshot.Skipped) != "[lost+found]" {
+		t.Errorf("%d models, skipped %v", len(snapshot.Models()), snapshot.Skipped)
+	}
+	// A link that leads out of the repository is refused, not skipped.
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, root.FS()); err == nil || !strings.Contains(err.Error(), "elsewhere") {
+		t.Errorf("a link that leads out: %v", err)
 	}
 }
 

@@ -16,6 +16,8 @@ var (
 
 // Snapshot is a repository as it was when it was loaded. It is immutable.
 type Snapshot struct {
+	Skipped []string // entries of the repository that are no model: they have no policy.yaml
+
 	models map[string]*Model
 	names  []string
 }

@@ -25,9 +25,9 @@ type Summary struct {
 
 // Importance is how much a feature contributes to the model.
 type Importance struct {
-	Feature string
-	Gain    float64 // share of the loss reduction over all splits, 0…1
-	Splits  int
+	Feature string  `json:"feature"`
+	Gain    float64 `json:"gain"` // share of the loss reduction over all splits, 0…1
+	Splits  int     `json:"splits"`
 }
 
 // Summarize walks the ensemble once.
