@@ -142,6 +142,7 @@ func (a *App) Run(ctx context.Context, up func()) error {
 	go func() {
 		defer close(told)
 		if state, err := a.group.Wait(waiting, func(s lifecycle.State) bool { return s != lifecycle.Initializing }); err == nil && state.Serving() {
+			a.warnOpen()
 			a.log.Info("serving", "http", a.public.Addr().String(), "admin", a.admin.Addr().String(), "took_ms", time.Since(a.started).Milliseconds())
 			up()
 		}
@@ -156,6 +157,20 @@ func (a *App) Run(ctx context.Context, up func()) error {
 	}
 	a.log.Info("stopped")
 	return nil
+}
+
+// warnOpen says what a start beyond loopback without tokens means, before somebody wonders about 403.
+func (a *App) warnOpen() {
+	for _, l := range []struct {
+		name string
+		cfg  httpserver.Config
+		addr net.Addr
+	}{{"http", a.cfg.HTTP, a.public.Addr()}, {"admin", a.cfg.Admin, a.admin.Addr()}} {
+		if tcp, ok := l.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && l.cfg.TokensFile == "" {
+			a.log.Warn("listens beyond loopback without tokens: every route that needs a role answers 403; make a token with dougong token create",
+				"error_code", "no_tokens_file", "listener", l.name, "address", l.addr.String(), "key", l.name+".tokens_file")
+		}
+	}
 }
 
 // logPatience is how long the end of the process waits for its log to be taken.
@@ -201,11 +216,26 @@ func (a *App) Welcome() string {
 		try = append(try, w.try...)
 	}
 	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
-	for _, command := range append(try, "curl "+admin+"/statusz") {
-		fmt.Fprintf(&b, "  %s\n", command)
+	for _, command := range try {
+		fmt.Fprintf(&b, "  %s\n", curlFor(command, a.cfg.HTTP))
 	}
+	fmt.Fprintf(&b, "  %s\n", curlFor("curl "+admin+"/statusz", a.cfg.Admin))
 	fmt.Fprintf(&b, "\nCtrl-C drains for %v and stops; a second one stops at once.\n", a.cfg.Lifecycle.DrainDelay)
 	return b.String()
+}
+
+// curlFor adds to a curl command what the listener asks for.
+func curlFor(command string, cfg httpserver.Config) string {
+	if cfg.TLS.CertFile != "" {
+		command += " --cacert CA.pem"
+	}
+	if cfg.TLS.ClientCAFile != "" {
+		command += " --cert CLIENT.pem"
+	}
+	if cfg.TokensFile != "" {
+		command += ` -H "Authorization: Bearer $TOKEN"`
+	}
+	return command
 }
 
 func baseURL(addr net.Addr, cfg httpserver.Config) string {
@@ -213,5 +243,9 @@ func baseURL(addr net.Addr, cfg httpserver.Config) string {
 	if cfg.TLS.CertFile != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + addr.String()
+	host := addr.String()
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		host = fmt.Sprintf("127.0.0.1:%d", tcp.Port) // every address is none to type
+	}
+	return scheme + "://" + host
 }

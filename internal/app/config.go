@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/lifecycle"
@@ -42,6 +43,9 @@ func (c Config) Validate() error {
 	var faults []error
 	if c.HTTP.DrainTimeout > c.Lifecycle.StopTimeout {
 		faults = append(faults, fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout))
+	}
+	if _, port, _ := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Listen == c.Admin.Listen && port != "0" {
+		faults = append(faults, fmt.Errorf("admin.listen: %s is http.listen already", c.Admin.Listen))
 	}
 	if c.Inference.InFlightBytes < c.HTTP.MaxBodyBytes {
 		faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below http.max_body_bytes (%d): a body of that size would always be refused", c.Inference.InFlightBytes, c.HTTP.MaxBodyBytes))

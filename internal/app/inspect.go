@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dougong-io/dougong/services/inference/modelfile"
 	"github.com/dougong-io/dougong/services/inference/repository"
@@ -72,7 +73,40 @@ func InspectModel(ctx context.Context, path string) ([]ModelReport, error) {
 		}
 		reports = append(reports, report)
 	}
+	for _, policy := range policiesOf(versions) {
+		faults = append(faults, checkPolicy(policy))
+	}
 	return reports, errors.Join(faults...)
+}
+
+// policiesOf finds the policy.yaml beside the folders of versions, once each.
+func policiesOf(versions []string) []string {
+	var policies []string
+	for _, dir := range versions {
+		file := filepath.Join(filepath.Dir(dir), "policy.yaml")
+		if _, err := os.Stat(file); err == nil && !slices.Contains(policies, file) {
+			policies = append(policies, file)
+		}
+	}
+	return policies
+}
+
+// checkPolicy tells whether a policy can be read and names versions that are there.
+func checkPolicy(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var policy repository.Policy
+	if err := decodeYAML(file, data, &policy); err != nil {
+		return err
+	}
+	for _, version := range append([]string{policy.Serve}, policy.Also...) {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), version, "model.yaml")); err != nil {
+			return fmt.Errorf("%s: names version %s: %w", file, version, err)
+		}
+	}
+	return nil
 }
 
 // versionFolders finds the folders with a model.yaml at path or up to two levels below it.

@@ -82,7 +82,7 @@ func modelRepository(name string) (fs.FS, error) {
 	// A Root keeps links in the folder from leading out of it.
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (the embedded demo is %q)", err, inference.DemoRepository)
 	}
 	return root.FS(), nil
 }

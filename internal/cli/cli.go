@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,14 @@ func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())}
+			hint := ""
+			if len(args) > 0 {
+				cmd.SuggestionsMinimumDistance = 2
+				if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+					hint = "\ndid you mean: " + strings.Join(similar, ", ")
+				}
+			}
+			return usageError{fmt.Errorf("%w%s\nusage: %s", err, hint, cmd.UseLine())}
 		}
 		return nil
 	}

@@ -120,9 +120,7 @@ func serviceLink(name string, values map[string]string) bool {
 				break
 			}
 			at += i
-			_, host := values[name[:at]+"_SERVICE_HOST"]
-			_, port := values[name[:at]+"_SERVICE_PORT"]
-			if host && port {
+			if _, ok := values[name[:at]+"_SERVICE_HOST"]; ok {
 				return true
 			}
 		}

@@ -75,7 +75,7 @@ func (c Config) Validate() error {
 		}
 	}
 	_, port, err := net.SplitHostPort(c.Listen)
-	fault(err == nil, "listen: %q is not host:port", c.Listen)
+	fault(err == nil, "listen: %q is not host:port, such as 127.0.0.1:8081", c.Listen)
 	if err == nil {
 		n, err := strconv.Atoi(port)
 		fault(err == nil && n >= 0 && n <= 65535, "listen: port %q must be 0 to 65535", port)

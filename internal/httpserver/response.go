@@ -63,6 +63,7 @@ func (w *responseWriter) sayClose(status int) {
 func (w *responseWriter) ProblemCode(code string) {
 	if w.status == 0 {
 		w.x.failed = code
+		w.Header().Set("X-Request-Id", w.x.ctx.trace.ID()) // finds the log lines
 	}
 }
 

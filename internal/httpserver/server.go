@@ -306,7 +306,7 @@ func (s *Server) bind() error {
 	s.started = true
 	l, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("http server: %w", err)
+		return fmt.Errorf("%w; choose another address, which the key listen sets", err)
 	}
 	s.listener = newListener(l, s.cfg.MaxConnections, s.observer.ConnectionRefused)
 	return nil

@@ -19,7 +19,8 @@ type SignalError struct {
 
 func (e *SignalError) Error() string { return fmt.Sprintf("received signal: %v", e.Signal) }
 
-// Signals returns a context that ends with the first SIGTERM or SIGINT, with a [SignalError] as its
+// Signals returns a context that ends with the first SIGTERM, SIGINT or SIGHUP (a terminal that closes; unless it
+// is ignored, as under nohup), with a [SignalError] as its
 // context.Cause. The second signal calls exit(130), for the person who will not wait; nil means os.Exit.
 // Further ones do nothing.
 //
@@ -33,6 +34,9 @@ func Signals(parent context.Context, exit func(code int)) (ctx context.Context, 
 	// Two places, since a third signal has nothing to say.
 	received := make(chan os.Signal, 2)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(received, syscall.SIGHUP)
+	}
 
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {

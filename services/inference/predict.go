@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -219,7 +220,7 @@ func (m *loadedModels) find(req *predictRequest) (*repository.Version, error) {
 	name := text(req.model)
 	if !req.hasModel {
 		if name = m.defaultModel; name == "" {
-			return nil, malformed("field model is needed: no default model is configured")
+			return nil, malformed("field model is needed: there are %s, and inference.default_model names none of them", strings.Join(m.Names(), ", "))
 		}
 	}
 	if req.hasVersion && len(req.version) == 0 {

@@ -135,6 +135,16 @@ func TestBodiesOverTheLimit(t *testing.T) {
 	if status, body := p.predict(miniRequest, "X-Request-Timeout", "1us"); status != 504 || !strings.Contains(body, "deadline_exceeded") {
 		t.Errorf("expired: %d %s", status, body)
 	}
+	r, err := http.Post(p.http+"/v1/predict", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if id := r.Header.Get("X-Request-Id"); len(id) != 32 {
+		t.Errorf("a refusal with the request id %q", id)
+	} else {
+		p.eventually("the log line of that request", func() bool { return strings.Contains(p.stderr.String(), `"trace_id":"`+id+`"`) })
+	}
 	if status, body := p.predict(miniRequest, "X-Request-Timeout", "soon"); status != 400 {
 		t.Errorf("malformed: %d %s", status, body)
 	}

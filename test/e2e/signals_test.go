@@ -87,7 +87,7 @@ func TestStormOfSignalsStopsOnce(t *testing.T) {
 }
 
 func TestSignalWithoutWorkStopsCleanly(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		p := up(t)
 		p.signal(s)
 		if code := p.exit(); code != 0 {

@@ -87,7 +87,7 @@ func TestFailedStarts(t *testing.T) {
 	}{
 		"a damaged model":      {[]string{"up"}, append(free, "DOUGONG_INFERENCE_REPOSITORY="+damaged), 1, []string{"loan-mini/1/model.json", "SHA-256"}},
 		"no such repository":   {[]string{"up"}, append(free, "DOUGONG_INFERENCE_REPOSITORY=/nowhere"), 2, []string{"inference.repository", "/nowhere"}},
-		"a port that is taken": {[]string{"up"}, append(free, "DOUGONG_HTTP_LISTEN="+taken.Addr().String()), 1, []string{"http server", "address already in use"}},
+		"a port that is taken": {[]string{"up"}, append(free, "DOUGONG_HTTP_LISTEN="+taken.Addr().String()), 1, []string{"http server", "address already in use", "choose another address"}},
 		"a bad file":           {[]string{"up", "--config", bad}, nil, 2, []string{bad + ":2:3: http.listne", `did you mean "listen"`, bad + ":4", "inference.slots: must be at least 0"}},
 		"no such file":         {[]string{"up", "--config", "/nowhere.yaml"}, nil, 2, []string{"/nowhere.yaml"}},
 		"a bad variable":       {[]string{"up"}, []string{"DOUGONG_HTTP_LISTNE=x"}, 2, []string{"DOUGONG_HTTP_LISTNE", "DOUGONG_HTTP_LISTEN"}},
@@ -139,6 +139,16 @@ func TestModelInspect(t *testing.T) {
 				t.Errorf("%s: exit code %d, lacks %q:\n%s%s", path, code, w, stdout, stderr)
 			}
 		}
+	}
+	repo := t.TempDir()
+	if err := os.CopyFS(repo, models.Repository); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(repo, "loan-mini/policy.yaml"), []byte(`serve: "7"`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := run(t, nil, "model", "inspect", filepath.Join(repo, "loan-mini")); code != 1 || !strings.Contains(stdout, "loan-mini, version 1") || !strings.Contains(stderr, "names version 7") {
+		t.Errorf("a policy that names no version: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ := run(t, nil, "model", "inspect", "--json", "../../examples/models/loan-mini")
 	var reports []struct{ Trees int }

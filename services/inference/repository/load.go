@@ -86,7 +86,7 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snaps
 		return nil, err
 	}
 	if len(snapshot.names) == 0 {
-		return nil, errors.New("model repository: holds no model; expected <model>/policy.yaml and <model>/<version>/model.yaml")
+		return nil, errors.New("model repository: holds no model; expected <model>/policy.yaml and <model>/<version>/model.yaml below it (is it a model's own folder? then name its parent)")
 	}
 	slices.Sort(snapshot.names)
 	return snapshot, nil
@@ -125,6 +125,9 @@ func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limi
 			return nil, err
 		}
 		version, err := LoadVersion(repo, name, v, decode, limits)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w (%s names version %s)", err, file, v)
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -167,7 +170,7 @@ func loadVersion(repo fs.FS, dir string, decode Decode, limits Limits) (*Version
 		return nil, err
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != strings.ToLower(manifest.SHA256) {
-		return nil, fmt.Errorf("%s: %w: it has %x; restore the file or release it as a new version", file, ErrDigest, sum)
+		return nil, fmt.Errorf("%s: %w: it has %x, model.yaml states %s; restore the file or release it as a new version", file, ErrDigest, sum, manifest.SHA256)
 	}
 	ensemble, err := modelfile.Parse(file, data)
 	if err != nil {

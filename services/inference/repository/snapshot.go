@@ -48,6 +48,9 @@ func (s *Snapshot) Models() []*Model {
 	return models
 }
 
+// Names returns the names of the models, in order.
+func (s *Snapshot) Names() []string { return s.names }
+
 // Model returns the model of that name, or an ErrUnknownModel that names those there are.
 func (s *Snapshot) Model(name string) (*Model, error) {
 	if model, ok := s.models[name]; ok {
