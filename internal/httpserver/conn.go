@@ -57,6 +57,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		sc := &serverConn{Conn: c, l: l}
+		sc.idle.Store(max(l.now.Load(), 1)) // who never asks waits for a request too
 		admitted := l.admit(sc)
 		for !admitted && l.evict() {
 			admitted = l.admit(sc)
@@ -82,7 +83,9 @@ func (l *listener) admit(c *serverConn) bool {
 
 // evict closes the connection that waits for its next request longest, so that
 // clients that only keep connections do not lock out others, health probes
-// among them. It reports false when none has waited for onItsWay.
+// among them. It reports false when none has waited for onItsWay. A TLS client
+// that has shaken hands and not asked yet is not seen as waiting; that ends with
+// read_header_timeout.
 //
 // To its client it is what every server's idle time-out is: a request that is
 // sent in that moment is not answered. It is not worked on either (on HTTP/2:
@@ -153,13 +156,14 @@ func (l *listener) sweep(stop <-chan struct{}) {
 	}
 }
 
-// closeUnused closes connections on which nothing was ever sent, which
-// http.Server.Shutdown would wait for.
-func (l *listener) closeUnused() {
+// closeUnused closes connections on which no request ever came, which
+// http.Server.Shutdown would wait for: those that sent nothing, and under TLS
+// those that have done no more than shake hands, as far as one can tell.
+func (l *listener) closeUnused(tls bool) {
 	var unused []*serverConn
 	l.mu.Lock()
 	for c := range l.conns {
-		if !c.used.Load() {
+		if !c.used.Load() || tls && !c.asked.Load() {
 			unused = append(unused, c)
 		}
 	}
@@ -175,7 +179,8 @@ type serverConn struct {
 	l           *listener
 	used        atomic.Bool  // something was read
 	idle        atomic.Int64 // since when it waits for a request, as time since the listener's epoch; 0: it does not; gone
-	asked, h2   bool         // set once, by the first request
+	asked       atomic.Bool  // a request came
+	h2          bool         // set once, by the first request
 	read, write coarseDeadline
 }
 
@@ -192,8 +197,7 @@ func connState(c net.Conn, state http.ConnState) {
 	if sc == nil {
 		return
 	}
-	if !sc.asked {
-		sc.asked = true
+	if !sc.asked.Swap(true) {
 		t, ok := c.(*tls.Conn)
 		sc.h2 = ok && t.ConnectionState().NegotiatedProtocol == "h2"
 	}

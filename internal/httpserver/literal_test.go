@@ -11,7 +11,7 @@ import (
 
 // TestLiteralPathsAreWhatTheMuxWouldChoose asks a server and a bare mux with the same patterns the same things.
 func TestLiteralPathsAreWhatTheMuxWouldChoose(t *testing.T) {
-	patterns := []string{"GET /a", "POST /a", "GET /a/{id}", "/a/{rest...}", "GET /b/", "/c", "GET /d%20e", "GET /x/y"}
+	patterns := []string{"GET /a", "POST /a", "GET /a/{id}", "/a/{rest...}", "GET /b/", "/c", "GET /d%20e", "GET /x/y", "GET  /two", "GET\t/tab"}
 	mux := http.NewServeMux()
 	s, err := New(testConfig(), Deps{AccessLog: io.Discard})
 	if err != nil {
@@ -23,7 +23,7 @@ func TestLiteralPathsAreWhatTheMuxWouldChoose(t *testing.T) {
 		s.Handle(pattern, "", h)
 	}
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "get"} {
-		for _, path := range []string{"/a", "/a/", "/a/b", "/A", "//a", "/./a", "/a%2f", "/%61", "/b", "/b/", "/b/c", "/c", "/c/", "/d%20e", "/d e", "/x/y", "/x%2Fy", "/x//y", "/x/../x/y", "*"} {
+		for _, path := range []string{"/a", "/a/", "/a/b", "/A", "//a", "/./a", "/a%2f", "/%61", "/b", "/b/", "/b/c", "/c", "/c/", "/d%20e", "/d e", "/x/y", "/x%2Fy", "/x//y", "/x/../x/y", "/two", "/tab", "/q//r", "/q/r", "*"} {
 			want, got := httptest.NewRecorder(), httptest.NewRecorder()
 			request := func() *http.Request {
 				r := httptest.NewRequest(method, strings.ReplaceAll(path, " ", "%20"), nil)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -80,8 +81,16 @@ type literalPath struct{ method, path string }
 
 // literalOf returns the literalPath of a pattern that is one.
 func literalOf(pattern string) (literalPath, bool) {
-	method, path, ok := strings.Cut(pattern, " ")
-	return literalPath{method, path}, ok && strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.ContainsAny(path, "{}%")
+	method, p := splitPattern(pattern)
+	return literalPath{method, p}, method != "" && path.Clean(p) == p && p != "/" && !strings.ContainsAny(p, "{}%")
+}
+
+// splitPattern cuts a pattern of http.ServeMux into its method, "" for all, and the rest.
+func splitPattern(pattern string) (method, rest string) {
+	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
+		return pattern[:i], strings.TrimLeft(pattern[i:], " \t")
+	}
+	return "", pattern
 }
 
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {

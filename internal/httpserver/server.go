@@ -140,7 +140,7 @@ func (s *Server) HandleRoute(r Route) {
 	if s.guard != nil {
 		r.Handler, r.Audit = s.guard(r.Handler), true
 	}
-	if _, path, ok := strings.Cut(r.Pattern, " "); ok && !strings.HasPrefix(path, "/") {
+	if _, path := splitPattern(r.Pattern); !strings.HasPrefix(path, "/") {
 		panic("httpserver: " + r.Pattern + ": patterns with a host are not supported")
 	}
 	rt := s.resolve(r)
@@ -318,7 +318,7 @@ func (s *Server) drain(srv *http.Server, cut context.CancelFunc) error {
 	for end := time.Now().Add(min(onItsWay, s.cfg.DrainTimeout)); s.listener.len() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	s.listener.closeUnused()
+	s.listener.closeUnused(s.tls != nil)
 	err := srv.Shutdown(bound)
 	// Upgraded connections are no longer the server's, their handlers are.
 	for err == nil && s.inflight.len() > 0 {

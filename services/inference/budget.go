@@ -2,7 +2,7 @@ package inference
 
 import "sync/atomic"
 
-// budget bounds the bytes of all request bodies in memory.
+// budget bounds the bytes of request bodies and unsent answers in memory.
 type budget struct {
 	limit int64
 	used  atomic.Int64
@@ -10,11 +10,15 @@ type budget struct {
 
 // take reserves n bytes, or none and returns false.
 func (b *budget) take(n int64) bool {
-	if b.used.Add(n) <= b.limit {
-		return true
+	for {
+		used := b.used.Load()
+		if n > b.limit-used {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	b.used.Add(-n)
-	return false
 }
 
 func (b *budget) give(n int64) { b.used.Add(-n) }

@@ -80,7 +80,7 @@ func (s *Service) predict(w http.ResponseWriter, r *http.Request) {
 	defer o.report()
 	if err := s.answer(w, r, &o); err != nil {
 		if errors.Is(err, limit.ErrRejected) && expired(r.Context()) {
-			err = context.DeadlineExceeded // it was not load that made it late
+			err = context.DeadlineExceeded // nobody waits any more: to try again later is no advice
 		}
 		o.result, o.rows = s.answerProblem(w, err), 0
 	}

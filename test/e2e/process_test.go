@@ -93,7 +93,7 @@ func environment(more []string) []string {
 func (p *process) run() {
 	t := p.t
 	t.Helper()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,9 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snaps
 			faults = append(faults, fmt.Errorf("model repository: %w", err))
 			continue
 		case !released:
-			snapshot.Skipped = append(snapshot.Skipped, entry.Name())
+			if entry.IsDir() { // a file beside the models is nobody's mistake
+				snapshot.Skipped = append(snapshot.Skipped, entry.Name())
+			}
 			continue
 		}
 		model, err := loadModel(ctx, repo, entry.Name(), decode, limits)

@@ -1,6 +1,9 @@
 package tree
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // kernel is a way to score rows. See the type of the same name for how each works.
 type kernel uint8
@@ -26,6 +29,8 @@ type size struct {
 	thresholds int // distinct, of all columns
 	trees      int
 	nodes      int     // inner nodes
+	strikes    int     // at most, of quickScorer: nodes, times the words of the larger subtree below each
+	deepest    int     // depth of the deepest leaf
 	depth      float64 // sum over the trees of the mean depth of their leaves
 	muxes      int     // of sliced
 	wideLeaves bool    // the kernel in assembly may also add the leaves
@@ -38,7 +43,7 @@ type size struct {
 // quickCost is that of a row: the search in each column, about a third of the nodes struck, and a
 // leaf from each tree.
 func (s *size) quickCost() float64 {
-	return 15*float64(s.columns) + 0.28*float64(s.nodes) + 1.3*float64(s.trees)
+	return 15*float64(s.columns) + 0.28*float64(s.strikes) + 1.3*float64(s.trees)
 }
 
 // walkerCost is that of a row: the search in each column, and a step for each level.
@@ -58,20 +63,27 @@ func (s *size) slicedCost(words int) float64 {
 	}
 }
 
+// Beyond these, quickScorer is not built whatever it would cost to use: a chain of n nodes takes n²/128 strikes,
+// and laying a tree out goes one level of the stack deeper for each of its own.
+const (
+	maxStrikes    = 4 // for each node
+	maxQuickDepth = 1000
+)
+
 // chooseRow settles the kernel for single rows.
 func (k *kernels) chooseRow(s *size) {
 	if k.row != chosen {
 		return
 	}
 	k.row = quickKernel
-	if s.walkerCost() < s.quickCost() || s.trees+s.nodes/word > math.MaxUint16 {
+	if s.walkerCost() < s.quickCost() || s.trees+s.nodes/word > math.MaxUint16 || s.strikes > maxStrikes*s.nodes || s.deepest > maxQuickDepth {
 		k.row = walkerKernel
 	}
 }
 
 // chooseBlock settles from how many rows on sliced, which fits, is used.
 func (k *kernels) chooseBlock(s *size) {
-	if k.block == slicedKernel {
+	if k.block == slicedKernel || s.trees == 0 {
 		return
 	}
 	row := s.quickCost()
@@ -98,10 +110,21 @@ func sizeOf[K key](e *Ensemble, columns []column[K]) size {
 		for _, i := range order {
 			if n := &nodes[i]; n.Split == Leaf {
 				sum += depth[i]
+				s.deepest = max(s.deepest, depth[i])
 			} else {
 				s.nodes++
 				depth[n.Left], depth[n.Right] = depth[i]+1, depth[i]+1
 			}
+		}
+		leaves := depth // its use is over; children come after their parents in order
+		for _, i := range slices.Backward(order) {
+			n := &nodes[i]
+			if n.Split == Leaf {
+				leaves[i] = 1
+				continue
+			}
+			leaves[i] = leaves[n.Left] + leaves[n.Right]
+			s.strikes += (max(leaves[n.Left], leaves[n.Right]) + word - 1) / word
 		}
 		s.depth += float64(sum) / float64((len(order)+1)/2)
 	}
