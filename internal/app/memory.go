@@ -18,19 +18,23 @@ import (
 
 // MemoryConfig keeps the process below the limit at which its cgroup would kill it.
 type MemoryConfig struct {
-	LimitPercent    int `json:"limit_percent" doc:"Share of the cgroup's memory limit that becomes Go's soft limit (GOMEMLIMIT, which wins if it is set). 0: none."`
-	PressurePercent int `json:"pressure_percent" doc:"Share of the soft limit above which the collector runs more often; it goes back 10 points below."`
-	PressureGOGC    int `json:"pressure_gogc" doc:"GOGC under pressure."`
+	HeapFloor       int64 `json:"heap_floor" unit:"bytes" doc:"Garbage that may always gather before it is collected: a process whose live heap is small would else collect all the time. GOGC wins if it is set. 0: Go's own rule."`
+	LimitPercent    int   `json:"limit_percent" doc:"Share of the cgroup's memory limit that becomes Go's soft limit (GOMEMLIMIT, which wins if it is set). 0: none."`
+	PressurePercent int   `json:"pressure_percent" doc:"Share of the soft limit above which the collector runs more often; it goes back 10 points below."`
+	PressureGOGC    int   `json:"pressure_gogc" doc:"GOGC under pressure."`
 }
 
 // DefaultMemoryConfig leaves a tenth of the limit to what Go does not count.
 func DefaultMemoryConfig() MemoryConfig {
-	return MemoryConfig{LimitPercent: 90, PressurePercent: 80, PressureGOGC: 30}
+	return MemoryConfig{HeapFloor: 24 << 20, LimitPercent: 90, PressurePercent: 80, PressureGOGC: 30}
 }
 
 // Validate reports every fault at once.
 func (c MemoryConfig) Validate() error {
 	var faults []error
+	if c.HeapFloor < 0 || c.HeapFloor > 1<<30 {
+		faults = append(faults, fmt.Errorf("heap_floor: must be 0 to 1GiB, is %d bytes", c.HeapFloor))
+	}
 	if c.LimitPercent < 0 || c.LimitPercent > 100 {
 		faults = append(faults, fmt.Errorf("limit_percent: must be 0 to 100, is %d", c.LimitPercent))
 	}
@@ -50,14 +54,17 @@ type memoryGuard struct {
 	root  fs.FS // the root file system
 	tick  time.Duration
 	used  func() uint64
+	live  func() uint64
 	limit int64 // the soft limit in force, math.MaxInt64 for none
 
 	chosen bool // the limit was set from outside, be it to off
+	gogc   bool // GOGC was set from outside
 }
 
 func newMemoryGuard(cfg MemoryConfig, log *slog.Logger) *memoryGuard {
 	_, chosen := os.LookupEnv("GOMEMLIMIT")
-	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory, chosen: chosen}
+	_, gogc := os.LookupEnv("GOGC")
+	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory, live: liveHeap, chosen: chosen, gogc: gogc}
 }
 
 // Run sets the limit, then watches until ctx ends and puts both settings back.
@@ -71,41 +78,60 @@ func (g *memoryGuard) Run(ctx context.Context, ready func()) error {
 		g.log.Info("memory limit set", "cgroup_bytes", cgroup, "limit_bytes", g.limit)
 	}
 	ready()
-	if g.limit == math.MaxInt64 {
-		<-ctx.Done()
-		return nil
-	}
 	g.watch(ctx)
 	return nil
 }
 
+// watch keeps GOGC at what the heap and the pressure ask for.
 func (g *memoryGuard) watch(ctx context.Context) {
 	ticker := time.NewTicker(g.tick)
 	defer ticker.Stop()
-	pressed, normal := false, 0
-	defer func() {
-		if pressed {
-			debug.SetGCPercent(normal)
-		}
-	}()
+	normal := debug.SetGCPercent(100)
+	debug.SetGCPercent(normal)
+	defer debug.SetGCPercent(normal)
 	high := uint64(g.limit) / 100 * uint64(g.cfg.PressurePercent)
 	low := uint64(g.limit) / 100 * uint64(g.cfg.PressurePercent-10)
+	pressed, inForce := false, normal
 	for {
+		switch used := g.used(); {
+		case !pressed && used > high:
+			pressed = true
+			g.log.Warn("memory pressure: collecting more often", "used_bytes", used, "limit_bytes", g.limit, "gogc", g.cfg.PressureGOGC)
+		case pressed && used < low:
+			pressed = false
+			g.log.Info("memory pressure over", "used_bytes", used)
+		}
+		want := g.cfg.PressureGOGC
+		if !pressed {
+			want = g.relaxed(normal)
+		}
+		if want != inForce {
+			debug.SetGCPercent(want)
+			inForce = want
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		switch used := g.used(); {
-		case !pressed && used > high:
-			pressed, normal = true, debug.SetGCPercent(g.cfg.PressureGOGC)
-			g.log.Warn("memory pressure: collecting more often", "used_bytes", used, "limit_bytes", g.limit, "gogc", g.cfg.PressureGOGC)
-		case pressed && used < low:
-			pressed = false
-			debug.SetGCPercent(normal)
-			g.log.Info("memory pressure over", "used_bytes", used, "gogc", normal)
-		}
 	}
+}
+
+// relaxed is the GOGC without pressure: the normal one, or what lets HeapFloor gather over the live heap, in steps
+// so that it is not set anew for every small change.
+func (g *memoryGuard) relaxed(normal int) int {
+	if g.gogc || normal < 0 {
+		return normal
+	}
+	live := max(g.live(), 1<<20)
+	return max(normal, int(uint64(g.cfg.HeapFloor)*100/live)/50*50)
+}
+
+// liveHeap is what the last collection left.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // goMemory is what counts against Go's soft limit.

@@ -64,7 +64,10 @@ func TestMemoryGuard(t *testing.T) {
 		var used atomic.Uint64
 		guard := newMemoryGuard(DefaultMemoryConfig(), slog.New(slog.DiscardHandler))
 		guard.used = used.Load
-		guard.chosen = false
+		guard.chosen, guard.gogc = false, false
+		var live atomic.Uint64
+		live.Store(1 << 30)
+		guard.live = live.Load
 		guard.root = fstest.MapFS{
 			"proc/self/cgroup":         {Data: []byte("0::/\n")},
 			"sys/fs/cgroup/memory.max": {Data: []byte("107374182400\n")}, // 100 GiB: far from this test's own use
@@ -87,6 +90,20 @@ func TestMemoryGuard(t *testing.T) {
 			synctest.Wait()
 			if got := gogc(); got != step.want {
 				t.Errorf("at %d GiB: GOGC %d, want %d", step.used>>30, got, step.want)
+			}
+		}
+		used.Store(1 << 30)
+		for _, step := range []struct {
+			live uint64
+			want int
+		}{
+			{100 << 20, 100}, {12 << 20, 200}, {4 << 20, 600}, {0, 2400}, {30 << 20, 100},
+		} {
+			live.Store(step.live)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got := gogc(); got != step.want {
+				t.Errorf("with %d MiB alive: GOGC %d, want %d", step.live>>20, got, step.want)
 			}
 		}
 		cancel()
