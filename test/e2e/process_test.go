@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/dougong-io/dougong/internal/cli" // what the binary is made of: a change makes a cached result void
 )
 
 // binary is the program under test, built once as it is shipped: without cgo.
