@@ -132,20 +132,20 @@ func report(contests []contest) error {
 	fmt.Println("\nratio: CPU of the constant handler with the same body, divided by ours; median of the rounds' own ratios")
 	lite := pairedRatio(contests[0].micros, contests[1].micros)
 	rows := 128 * 1e6 / median(contests[4].micros)
-	ok := judge("loan-lite, one row, against the constant handler", lite, 0.7, "")
-	ok = judge("loan-default, 128 rows a request, rows a server-CPU-second", rows, 120_000, "") && ok
+	ok := judge("loan-lite, one row, against the constant handler", lite, 0.7)
+	ok = judge("loan-default, 128 rows a request, rows a server-CPU-second", rows, 120_000) && ok
 	if !ok {
 		return errors.New("a bar was missed")
 	}
 	return nil
 }
 
-func judge(what string, got, bar float64, unit string) bool {
+func judge(what string, got, bar float64) bool {
 	verdict := "PASS"
 	if got < bar {
 		verdict = "FAIL"
 	}
-	fmt.Printf("%s  %s: %.4g%s, bar %.4g%s\n", verdict, what, got, unit, bar, unit)
+	fmt.Printf("%s  %s: %.4g, bar %.4g\n", verdict, what, got, bar)
 	return got >= bar
 }
 

@@ -27,7 +27,7 @@ func newInferenceMetrics(r *prom.Registry) *inferenceMetrics {
 	return &inferenceMetrics{
 		versions: make(map[[2]string]*versionMetrics),
 		results: r.UntypedFuncVec(prom.Opts{Name: "ai_inference_result", Labels: []string{"model", "version", "result"},
-			Help: "Count of prediction requests by how they ended: ok, invalid, rejected, expired or failed. Model and version are - for requests that ended before one was found, as all that were rejected did."}),
+			Help: "Count of prediction requests by how they ended: ok, invalid, rejected, expired or failed. Model and version are - for requests that ended before one was found, as those did that were rejected before their body was read."}),
 		rows: r.CounterVec(prom.Opts{Name: "dougong_inference_rows_total", Labels: byVersion, Help: "Rows that were scored and answered."}),
 		scoring: r.GaugeVec(prom.Opts{Name: "dougong_inference_inflight_requests", Unit: "requests", Labels: byVersion,
 			Help: "Prediction requests of which the version is known and that are not answered yet."}),
@@ -55,8 +55,8 @@ func (m *inferenceMetrics) Version(model, version string) inference.VersionObser
 	v := &versionMetrics{}
 	m.versions[key] = v
 	for result := range inference.Results {
-		if named && result == inference.Rejected || !named && result == inference.OK {
-			continue // a refusal comes before the body, and so before the version is known
+		if !named && result == inference.OK {
+			continue // it could never move
 		}
 		count := &v.results[result]
 		m.results.Add(func() float64 { return float64(count.Load()) }, model, version, result.String())

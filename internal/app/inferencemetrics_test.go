@@ -25,7 +25,9 @@ func TestInferenceMetrics(t *testing.T) {
 	loan.Predicted(inference.OK, 128, 3*time.Millisecond)
 	loan.Begin()
 	loan.Predicted(inference.Expired, 0, time.Second)
-	loan.Begin() // is not answered yet
+	loan.Begin()
+	loan.Predicted(inference.Rejected, 0, time.Millisecond) // its answer found no room
+	loan.Begin()                                            // is not answered yet
 	odd.Begin()
 	odd.Predicted(inference.OK, 1, time.Millisecond)
 
@@ -37,6 +39,7 @@ func TestInferenceMetrics(t *testing.T) {
 		`ai_inference_result{model="loan",result="ok",version="1"} 1`,
 		`ai_inference_result{model="loan",result="expired",version="1"} 1`,
 		`ai_inference_result{model="loan",result="failed",version="1"} 0`,
+		`ai_inference_result{model="loan",result="rejected",version="1"} 1`,
 		`ai_inference_result{model="unknown",result="ok",version="1"} 1`,
 		`dougong_inference_rows_total{model="loan",version="1"} 128`,
 		`dougong_inference_inflight_requests{model="loan",version="1"} 1`,
@@ -48,8 +51,8 @@ func TestInferenceMetrics(t *testing.T) {
 			t.Errorf("lacks %s", want)
 		}
 	}
-	// A refusal comes before the version is known: a series that can never move would mislead.
-	if strings.Contains(w.Body.String(), `model="loan",result="rejected"`) {
+	// A series that can never move would mislead.
+	if strings.Contains(w.Body.String(), `model="-",result="ok"`) {
 		t.Error("a dead series is exposed")
 	}
 }

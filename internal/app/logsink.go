@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ func (s *logSink) Write(lines []byte) (int, error) {
 	}
 	s.mu.Unlock()
 	if !fits {
-		s.dropped(countLines(lines))
+		s.dropped(bytes.Count(lines, []byte{'\n'}))
 		return len(lines), nil
 	}
 	s.kick()
@@ -72,7 +73,7 @@ func (s *logSink) run() {
 				break
 			}
 			if _, err := s.to.Write(out); err != nil {
-				s.dropped(countLines(out)) // there is nowhere to say it but the metric
+				s.dropped(bytes.Count(out, []byte{'\n'})) // there is nowhere to say it but the metric
 			}
 			s.mu.Lock()
 			s.spare = out[:0]
@@ -94,13 +95,4 @@ func (s *logSink) close(bound time.Duration) bool {
 	case <-time.After(bound):
 		return false
 	}
-}
-
-func countLines(b []byte) (n int) {
-	for _, c := range b {
-		if c == '\n' {
-			n++
-		}
-	}
-	return n
 }

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"bytes"
 	"encoding/hex"
 	"io"
 	"math"
@@ -256,7 +257,7 @@ func (a *accessLog) run() {
 
 		if len(full) > 0 {
 			if _, err := a.sink.Write(full); err != nil {
-				lost += countLines(full)
+				lost += bytes.Count(full, []byte{'\n'})
 			}
 		}
 		if lost > 0 {
@@ -267,15 +268,6 @@ func (a *accessLog) run() {
 			return
 		}
 	}
-}
-
-func countLines(b []byte) (n int) {
-	for _, c := range b {
-		if c == '\n' {
-			n++
-		}
-	}
-	return n
 }
 
 // close flushes, and reports whether the sink took everything in time.
