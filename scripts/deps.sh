@@ -4,7 +4,9 @@
 set -euo pipefail
 
 # "debian package|program that it brings|why"
-packages=()
+packages=(
+	"chromium|chromium|the tests of load reports look at them in a browser"
+)
 
 missing=()
 for entry in "${packages[@]+"${packages[@]}"}"; do

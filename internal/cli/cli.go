@@ -14,9 +14,11 @@ import (
 
 // Exit codes. A second signal exits with 130, which package lifecycle does.
 const (
-	exitOK      = 0
-	exitFailure = 1 // it was tried and failed
-	exitUsage   = 2 // the command line or a file that it names is wrong; nothing was started
+	exitOK           = 0
+	exitFailure      = 1 // it was tried and failed
+	exitUsage        = 2 // the command line or a file that it names is wrong; nothing was started
+	exitInconclusive = 3 // it was tried, and nothing can be said
+	exitInterrupted  = 130
 )
 
 // usageError is a fault of the command line or of a file that it names.
@@ -33,12 +35,16 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.Execute()
 	var usage usageError
+	var coded codeError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		lastWords(stderr, err.Error())
 		return exitUsage
+	case errors.As(err, &coded):
+		lastWords(stderr, "dougong: "+err.Error())
+		return coded.code
 	default:
 		lastWords(stderr, "dougong: "+err.Error())
 		return exitFailure
@@ -74,7 +80,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nrun '%s --help' for what it takes", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newUp(), newRun(), newConfig(), newModel(), newToken(), newVersion())
+	root.AddCommand(newUp(), newRun(), newLoad(), newConfig(), newModel(), newToken(), newVersion())
 	return root
 }
 

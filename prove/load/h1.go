@@ -1,0 +1,422 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/dougong-io/dougong/prove/load/http1"
+	"github.com/dougong-io/dougong/prove/load/script"
+)
+
+const maxHeader = 64 << 10
+
+// States of an HTTP/1.1 connection. One that lies idle may be closed by the target at the moment at which the
+// dispatcher takes it: whoever changes idle to something else has it.
+const (
+	h1Down    int32 = iota // not connected, or about to be; a request has to wake the goroutine
+	h1Idle                 // connected, nothing in flight
+	h1Claimed              // the dispatcher prepares a request
+	h1Busy                 // a request is in flight; its answer belongs to the goroutine
+)
+
+// h1 is a user's HTTP/1.1 connection.
+//
+// One goroutine reads. Over plain TCP it stays within one RawConn.Read for the life of the connection: it parks at once
+// when it has nothing to read, where net.Conn.Read would try first, and so spends one system call less a request.
+// The dispatcher writes requests on an idle connection itself; after an answer the reader writes the next one.
+type h1 struct {
+	u      *user
+	dialer *dialer
+
+	state  atomic.Int32
+	wake   chan struct{} // holds a token when a request, or a connection made by connect, waits for the goroutine
+	idled  chan struct{} // gets a token when a connection made by connect lies idle
+	ctx    context.Context
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu   sync.Mutex // guards conn against stop and expire
+	conn net.Conn
+
+	// The request in flight. They belong to whoever has the state.
+	sender  net.Conn // conn, but never nil again
+	reader  http1.Reader
+	answer  script.Answer
+	out, in uint64
+	used    bool // the connection has carried a request before this one
+
+	own      requestBuffer // of the goroutine
+	waits    bool          // a request was begun that the ended connection has not seen
+	broken   error
+	writeErr atomic.Pointer[writeError]
+	writing  atomic.Bool // a long request is still being written
+	writers  sync.WaitGroup
+}
+
+// requestBuffer is where a request is rendered. The dispatcher has one of its own: an answer may be there, and the
+// goroutine sending again, before the dispatcher's write has returned.
+type requestBuffer struct{ request, body []byte }
+
+// writeError is why a request could not be sent, and on which connection.
+type writeError struct {
+	conn net.Conn
+	err  error
+}
+
+func newH1(u *user, d *dialer) *h1 {
+	l := &h1{u: u, dialer: d, wake: make(chan struct{}, 1), idled: make(chan struct{}, 1), ended: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.reader.MaxHeader, l.reader.MaxBody = maxHeader, u.run.plan.MaxBody
+	l.answer.Header = l.reader.Header
+	go l.loop()
+	return l
+}
+
+func (l *h1) connect(ctx context.Context) error {
+	conn, err := l.dialer.dial(ctx)
+	if err != nil {
+		return err
+	}
+	if !l.keep(conn) {
+		return net.ErrClosed
+	}
+	l.wake <- struct{}{}
+	select {
+	case <-l.idled:
+	case <-l.ended:
+	}
+	return nil
+}
+
+// keep makes conn the connection of l, unless l has been stopped.
+func (l *h1) keep(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped() {
+		conn.Close()
+		return false
+	}
+	l.conn, l.used = conn, false
+	return true
+}
+
+func (l *h1) stopped() bool { return l.ctx.Err() != nil }
+
+func (l *h1) start() {
+	if l.state.CompareAndSwap(h1Idle, h1Claimed) && l.dialer.tls == nil && l.send(h1Claimed, &l.u.run.pace.buffer) {
+		return
+	}
+	l.wake <- struct{}{}
+}
+
+func (l *h1) expire() {
+	if !l.u.expired(l.u.run.clock.now()) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.SetReadDeadline(time.Unix(1, 0)) // the reader looks whether the request is still the same
+	}
+}
+
+func (l *h1) stop() {
+	l.mu.Lock()
+	l.cancel()
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.mu.Unlock()
+	<-l.ended
+	l.writers.Wait()
+}
+
+// loop owns the connection: it waits for a request or a connection, and serves until the connection ends.
+func (l *h1) loop() {
+	defer close(l.ended)
+	for {
+		select {
+		case <-l.ctx.Done():
+			select {
+			case <-l.wake:
+				if l.u.deadline.Load() != 0 {
+					l.u.stripe.unfinished(l.u)
+				}
+			default:
+			}
+			return
+		case <-l.wake:
+		}
+		waits := l.u.deadline.Load() != 0
+		for waits || l.conn != nil {
+			if l.conn == nil && !l.dial() {
+				break
+			}
+			waits = l.serve(waits)
+		}
+	}
+}
+
+// dial connects for the request that waits. It returns whether a request waits still, which then has a connection.
+func (l *h1) dial() bool {
+	for {
+		left := time.Duration(l.u.deadline.Load() - l.u.run.clock.now())
+		ctx, cancel := context.WithTimeout(l.ctx, max(left, time.Microsecond))
+		conn, err := l.dialer.dial(ctx)
+		cancel()
+		if l.stopped() || err == nil && !l.keep(conn) {
+			if err == nil {
+				conn.Close()
+			}
+			l.u.stripe.unfinished(l.u)
+			return false
+		}
+		if err == nil {
+			return true
+		}
+		if !l.u.finish(outcome{class: classify(err), err: err, end: l.u.run.clock.now()}) {
+			return false
+		}
+	}
+}
+
+// serve sends and receives on the connection until it ends. waits says that a request waits to be sent. It returns
+// whether a request waits for the next connection.
+func (l *h1) serve(waits bool) bool {
+	l.broken, l.waits = nil, false
+	l.sender = l.conn
+	if raw := l.raw(); raw != nil {
+		l.serveRaw(raw, waits)
+	} else {
+		l.serveBlocking(waits)
+	}
+	was := l.state.Swap(h1Down)
+	l.mu.Lock()
+	l.conn.Close()
+	l.conn = nil
+	l.mu.Unlock()
+	if was == h1Busy {
+		return l.lost()
+	}
+	return l.waits
+}
+
+// lost settles the request that was in flight when the connection ended. It returns whether a request waits for
+// the next connection.
+func (l *h1) lost() bool {
+	u := l.u
+	now := u.run.clock.now()
+	if failed := l.failed(); failed != nil {
+		l.broken = failed
+	}
+	class := classify(l.broken)
+	switch {
+	case l.stopped():
+		u.stripe.unfinished(u)
+		return false
+	case u.expired(now):
+		return u.finish(outcome{class: ClassTimeout, err: os.ErrDeadlineExceeded, end: now, out: l.out, in: l.in})
+	case l.used && !l.reader.Began() && u.current().replays && (class == ClassClosed || class == ClassReset):
+		// The target closed a connection that lay idle while the request was under way. Every client sends an
+		// idempotent one again (RFC 9110, 9.2.2), and so do we, on the time of the first try.
+		return true
+	}
+	return u.finish(outcome{class: class, err: l.broken, end: now, status: l.status(), out: l.out, in: l.in})
+}
+
+func (l *h1) status() string {
+	if code := l.reader.Status(); code >= 200 {
+		return codeName(code)
+	}
+	return ""
+}
+
+// codeNames avoids an allocation an answer.
+var codeNames = func() (names [600]string) {
+	for i := range names {
+		names[i] = strconv.Itoa(i)
+	}
+	return names
+}()
+
+func codeName(code int) string {
+	if code >= 0 && code < len(codeNames) {
+		return codeNames[code]
+	}
+	return strconv.Itoa(code)
+}
+
+func (l *h1) raw() syscall.RawConn {
+	tcp, ok := l.conn.(*net.TCPConn)
+	if !ok || !rawReads {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// send writes the current request and makes the connection busy; from is the state in which the caller has it. It
+// returns false when the connection ended meanwhile. A write error ends the connection, which the reader notices.
+func (l *h1) send(from int32, buf *requestBuffer) bool {
+	u := l.u
+	step := u.current()
+	var err error
+	buf.request, buf.body, err = step.appendHTTP1(buf.request[:0], buf.body, u.run.target, &u.vars)
+	l.reader.KeepBody, l.reader.KeepHeader = step.looks, step.looks
+	l.reader.Begin(step.method == "HEAD")
+	l.out, l.in = uint64(len(buf.request)), 0
+	u.sent = u.run.clock.now()
+	conn, request := l.sender, buf.request
+	const atOnce = 32 << 10 // fits into the socket's buffer, so that the write does not wait
+	long := len(request) > atOnce
+	if long {
+		buf.request = nil // it belongs to the writer now
+		l.writing.Store(true)
+	}
+	if !l.state.CompareAndSwap(from, h1Busy) {
+		l.writing.Store(false)
+		return false
+	}
+	if long && err == nil {
+		l.writers.Go(func() {
+			_, err := conn.Write(request)
+			l.writing.Store(false)
+			if err != nil {
+				l.fail(conn, err)
+			}
+		})
+		return true
+	}
+	if err == nil {
+		_, err = conn.Write(request)
+	}
+	if err != nil {
+		l.fail(conn, err)
+	}
+	return true
+}
+
+// fail ends a connection on which a request could not be sent. It wakes the reader, which closes: Close waits for
+// reads to end, and this may be called from within one.
+func (l *h1) fail(conn net.Conn, err error) {
+	l.writeErr.Store(&writeError{conn, err})
+	conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// failed returns why the request could not be sent on this connection, if so.
+func (l *h1) failed() error {
+	if failed := l.writeErr.Load(); failed != nil && failed.conn == l.sender {
+		return failed.err
+	}
+	return nil
+}
+
+// complete judges a whole answer and finds the next request, which it sends. It returns whether the connection goes
+// on.
+func (l *h1) complete(keep bool) bool {
+	u := l.u
+	step := u.current()
+	l.answer.Status, l.answer.Body = l.reader.Status(), l.reader.Body()
+	o := outcome{end: u.run.clock.now(), status: codeName(l.answer.Status), in: l.in, out: l.out}
+	o.class, o.err = step.judge(u, &l.answer)
+	l.used = true
+	if !keep || !l.reader.KeepAlive() || l.writing.Load() {
+		l.state.Store(h1Down)
+		l.waits = u.finish(o)
+		return false
+	}
+	l.state.Store(h1Idle) // the dispatcher may take it as soon as finish has parked the user
+	if u.finish(o) {
+		l.send(h1Idle, &l.own)
+	}
+	return true
+}
+
+// feed takes what came. It returns whether the connection goes on, and whether an answer is awaited still.
+func (l *h1) feed(p []byte) (goesOn, awaits bool) {
+	if l.state.Load() != h1Busy {
+		return false, false // bytes that nobody asked for
+	}
+	l.in += uint64(len(p))
+	used, done, err := l.reader.Feed(p)
+	if err != nil {
+		l.broken = err
+		return false, false
+	}
+	if !done {
+		return true, true
+	}
+	return l.complete(used == len(p)), false
+}
+
+// closed takes the end of the connection.
+func (l *h1) closed(err error) {
+	l.broken = err
+	if errors.Is(err, io.EOF) && l.state.Load() == h1Busy {
+		done, cut := l.reader.Close()
+		switch {
+		case done:
+			l.complete(false)
+		case l.reader.Began():
+			l.broken = cut
+		}
+	}
+}
+
+// again tells whether err is only an alarm of the sweeper that came when its request had just been answered.
+func (l *h1) again(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || l.stopped() || l.failed() != nil || l.u.expired(l.u.run.clock.now()) {
+		return false
+	}
+	l.conn.SetReadDeadline(time.Time{})
+	return true
+}
+
+// serveBlocking is the loop over TLS, where the goroutine writes as well, and does not read while nothing is in
+// flight.
+func (l *h1) serveBlocking(waits bool) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if waits {
+		l.state.Store(h1Claimed)
+	} else {
+		l.state.Store(h1Idle)
+		l.idled <- struct{}{}
+	}
+	for {
+		if !waits {
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-l.wake:
+			}
+		}
+		waits = false
+		l.send(h1Claimed, &l.own)
+		for l.state.Load() == h1Busy {
+			n, err := l.conn.Read(*buf)
+			if n > 0 {
+				if goesOn, _ := l.feed((*buf)[:n]); !goesOn {
+					return
+				}
+			} else if err != nil && !l.again(err) {
+				l.closed(err)
+				return
+			}
+		}
+	}
+}
+
+// buffers are shared by all connections, as a buffer is needed only while bytes are taken off a socket.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package load
+
+import "syscall"
+
+const rawReads = false
+
+func (l *h1) serveRaw(syscall.RawConn, bool) { panic("load: no raw reads on this system") }

@@ -1,0 +1,316 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/dougong-io/dougong/prove/load/schedule"
+)
+
+// Phases of a search, as trials tell them.
+const (
+	phaseSearch  = "search"
+	phaseConfirm = "confirm"
+	phaseBeyond  = "beyond"
+)
+
+// What ended a search.
+const (
+	limitSLO       = "slo"       // a rate at which an SLO did not hold
+	limitCeiling   = "ceiling"   // every SLO held up to the highest rate that was allowed
+	limitGenerator = "generator" // the generator could not keep up, so nothing is known about the target above
+	limitTime      = "time"      // the budget, before the precision was reached
+	limitInterrupt = "interrupted"
+)
+
+// searcher looks for the highest rate that holds every SLO: it doubles the rate until one does not, then halves the
+// distance, on a logarithmic scale, until the two rates are as close as wanted, then tries the best rate again.
+type searcher struct {
+	plan    *Plan
+	opt     Options
+	began   time.Time
+	result  *Result // that of the best trial, whose intervals and stages are shown
+	point   *Breakpoint
+	sum     Window
+	clock   float64 // seconds of load so far
+	cpu     float64
+	peak    uint64
+	started time.Time
+	samples []ErrorSample
+}
+
+func search(ctx context.Context, p *Plan, opt Options) (*Result, error) {
+	s := &searcher{plan: p, opt: opt, began: time.Now(), started: time.Now(), point: &Breakpoint{Trials: []Trial{}, Limit: limitSLO}}
+	if err := s.bracket(ctx); err != nil {
+		return nil, err
+	}
+	s.narrow(ctx)
+	s.confirm(ctx)
+	s.beyond(ctx)
+	return s.conclude(ctx), nil
+}
+
+// bracket doubles the rate until an objective does not hold. It returns an error when not even one trial could run.
+func (s *searcher) bracket(ctx context.Context) error {
+	for rate := s.plan.Search.From; ; rate = min(rate*2, s.plan.Search.To) {
+		verdict, err := s.trial(ctx, rate, phaseSearch)
+		if err != nil {
+			if s.result == nil {
+				return err
+			}
+			s.point.Limit = limitGenerator
+			return nil
+		}
+		switch {
+		case verdict == VerdictPass && rate >= s.plan.Search.To:
+			s.point.Limit = limitCeiling
+			return nil
+		case verdict == VerdictPass && s.room(ctx, 1):
+			continue
+		case verdict == VerdictFail && s.point.Rate == 0 && rate > 1 && s.room(ctx, 1):
+			// Too much from the start: look below.
+			if below := rate / 8; below >= 1 {
+				if verdict, err = s.trial(ctx, below, phaseSearch); err == nil && verdict == VerdictPass {
+					return nil
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// narrow halves the distance between the best rate and the lowest that was too much.
+func (s *searcher) narrow(ctx context.Context) {
+	b := s.point
+	for b.Rate > 0 && b.Above > 0 && b.Above/b.Rate-1 > s.plan.Search.Precision {
+		if !s.room(ctx, 2) {
+			s.point.Limit = limitTime
+			return
+		}
+		if _, err := s.trial(ctx, math.Sqrt(b.Rate*b.Above), phaseSearch); err != nil || s.point.Limit == limitGenerator {
+			return
+		}
+	}
+}
+
+// confirm tries the best rate once more, and goes down in small steps when it was luck.
+func (s *searcher) confirm(ctx context.Context) {
+	for range 5 {
+		if s.point.Rate == 0 || !s.room(ctx, 1) {
+			return
+		}
+		rate := s.point.Rate
+		verdict, err := s.trial(ctx, rate, phaseConfirm)
+		if err != nil || verdict != VerdictFail {
+			return
+		}
+		s.point.Above, s.point.Rate = rate, 0
+		for _, t := range s.point.Trials { // the best of the others that held
+			if t.Verdict == VerdictPass && t.Rate < rate {
+				s.point.Rate = max(s.point.Rate, t.Rate)
+			}
+		}
+		if lower := rate / (1 + s.plan.Search.Precision); s.point.Rate < lower {
+			if verdict, err := s.trial(ctx, lower, phaseSearch); err == nil && verdict == VerdictPass {
+				return
+			}
+		}
+	}
+}
+
+// beyond measures past the breakpoint, for the curve.
+func (s *searcher) beyond(ctx context.Context) {
+	if !s.plan.Search.Beyond || s.point.Rate == 0 || s.point.Above == 0 {
+		return
+	}
+	for _, factor := range []float64{1.25, 1.6, 2} {
+		rate := s.point.Rate * factor
+		if rate > s.plan.Search.To || !s.room(ctx, 1) {
+			return
+		}
+		if _, err := s.trial(ctx, rate, phaseBeyond); err != nil {
+			return
+		}
+	}
+}
+
+// room tells whether the budget holds so many trials more.
+func (s *searcher) room(ctx context.Context, trials int) bool {
+	need := time.Duration(trials) * (time.Duration(s.plan.Search.Trial) + pause)
+	return ctx.Err() == nil && time.Since(s.began)+need <= time.Duration(s.plan.Search.Budget)
+}
+
+// pause lets the target work off what a trial has left in its queues.
+const pause = 300 * time.Millisecond
+
+// trial runs one rate, twice when the generator was late, and notes what it says about the breakpoint.
+func (s *searcher) trial(ctx context.Context, rate float64, phase string) (Verdict, error) {
+	for attempt := 0; ; attempt++ {
+		if len(s.point.Trials) > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+		result, err := s.run(ctx, rate)
+		if err != nil {
+			return VerdictInconclusive, err
+		}
+		s.add(result)
+		verdict, reason := s.verdict(result, rate)
+		if verdict == VerdictInconclusive && attempt == 0 && s.room(ctx, 1) {
+			continue
+		}
+		w := result.Judged
+		if w.Due == 0 {
+			w = result.Total
+		}
+		s.point.Trials = append(s.point.Trials, Trial{Rate: rate, Goodput: s.goodput(result), Verdict: verdict, Reason: reason, Phase: phase, Window: w})
+		switch {
+		case result.End == EndInterrupted:
+			s.point.Limit = limitInterrupt
+		case verdict == VerdictInconclusive:
+			s.point.Limit = limitGenerator
+		case verdict == VerdictPass && phase == phaseSearch && rate > s.point.Rate:
+			s.point.Rate, s.result = rate, result
+		case verdict == VerdictPass && phase == phaseConfirm:
+			s.result = result
+		case verdict == VerdictFail && phase == phaseSearch && (s.point.Above == 0 || rate < s.point.Above):
+			s.point.Above = rate
+		}
+		if s.result == nil {
+			s.result = result
+		}
+		return verdict, nil
+	}
+}
+
+func (s *searcher) run(ctx context.Context, rate float64) (*Result, error) {
+	p := *s.plan
+	p.Search = nil
+	spec := schedule.Constant(rate, time.Duration(s.plan.Search.Trial))
+	spec.Poisson = s.plan.Search.Poisson
+	p.Open = spec
+	p.Drain = min(p.Drain, Duration(2*time.Second))
+	opt := s.opt
+	if show := s.opt.Progress; show != nil {
+		opt.Progress = func(g Progress) {
+			g.Phase = fmt.Sprintf("search %.4g/s", rate)
+			g.Elapsed, g.Total = time.Since(s.began), time.Duration(s.plan.Search.Budget)
+			show(g)
+		}
+	}
+	return execute(ctx, &p, opt)
+}
+
+// verdict judges a trial: every SLO, and that the target kept up at all; with a generous latency bound a short trial
+// would end before a growing queue breaks it.
+func (s *searcher) verdict(r *Result, rate float64) (Verdict, string) {
+	if r.End == EndInterrupted {
+		return VerdictInconclusive, "interrupted"
+	}
+	if r.Verdict == VerdictInconclusive {
+		reason := "the generator was late"
+		for _, slo := range r.SLO {
+			if slo.Reason != "" {
+				reason = slo.SLO + ": " + slo.Reason
+			}
+		}
+		return VerdictInconclusive, reason
+	}
+	for _, slo := range r.SLO {
+		if slo.Verdict == VerdictFail {
+			return VerdictFail, slo.SLO
+		}
+	}
+	var done uint64
+	for _, in := range r.Intervals {
+		if in.From < r.Seconds {
+			done += in.Done
+		}
+	}
+	inFlight := rate * float64(r.Total.Latency.Quantile(0.5)) / 1e9
+	if left := float64(r.Total.Due) - float64(done); left > 0.03*float64(r.Total.Due)+inFlight+1 {
+		return VerdictFail, "the target does not keep up"
+	}
+	return VerdictPass, ""
+}
+
+// goodput is how many good answers a second came within the latency that the SLO names.
+func (s *searcher) goodput(r *Result) float64 {
+	w := &r.Total
+	good := float64(w.OK)
+	bound := math.Inf(1)
+	for _, slo := range objectives(s.plan) {
+		if slo.isLatency() && slo.of == "" && slo.figure != "min" && slo.figure != "mean" {
+			bound = min(bound, slo.bound)
+		}
+	}
+	if !math.IsInf(bound, 1) {
+		good -= max(float64(w.Latency.CountAbove(int64(bound)))-float64(w.Failed[ClassTimeout]), 0)
+	}
+	return max(good, 0) / max(r.Seconds, 1e-9)
+}
+
+// add joins a trial to the totals of the search.
+func (s *searcher) add(r *Result) {
+	s.sum.add(&r.Total)
+	s.clock += r.Seconds
+	s.cpu += r.Client.CPUSeconds
+	s.peak = max(s.peak, r.Client.PeakMemory)
+	for _, sample := range r.Errors {
+		if len(s.samples) < samplesAClass*classes {
+			s.samples = append(s.samples, sample)
+		}
+	}
+}
+
+// conclude is the result of the best trial, with the totals of all and the breakpoint.
+func (s *searcher) conclude(ctx context.Context) *Result {
+	r := s.result
+	b := s.point
+	if b.Rate > 0 && b.Above > 0 {
+		b.Precision = b.Above/b.Rate - 1
+	}
+	r.Breakpoint = b
+	r.Started = s.started.UTC()
+	r.Seconds = s.clock
+	r.Plan = redacted(s.plan)
+	total := s.sum.clone()
+	total.Seconds = s.clock
+	r.Total = total
+	r.Errors = append([]ErrorSample{}, s.samples...)
+	r.Client.CPUSeconds, r.Client.PeakMemory = s.cpu, s.peak
+	if total.Due > 0 {
+		r.Client.CPUPerRequest = s.cpu / float64(total.Due) * 1e6
+	}
+	r.Notes = []string{}
+	switch {
+	case ctx.Err() != nil:
+		r.End, r.Verdict = EndInterrupted, VerdictInconclusive
+		r.Notes = append(r.Notes, "the search was interrupted before it found the breakpoint")
+	case b.Rate == 0 && b.Limit == limitGenerator:
+		r.Verdict = VerdictInconclusive
+		r.Notes = append(r.Notes, "nothing is known: no trial could be judged, as the generator was late or too few requests were made")
+	case b.Rate == 0:
+		r.Verdict = VerdictFail
+		r.Notes = append(r.Notes, fmt.Sprintf("the objectives do not hold at the lowest rate tried, %.4g/s", b.Above))
+	case b.Limit == limitCeiling:
+		r.Verdict = VerdictPass
+		r.Notes = append(r.Notes, fmt.Sprintf("the objectives hold up to the ceiling of the search, %.4g/s; the breakpoint lies above", b.Rate))
+	case b.Limit == limitGenerator:
+		r.Verdict = VerdictInconclusive
+		r.Notes = append(r.Notes, fmt.Sprintf("above %.4g/s the generator could not judge the target; the breakpoint may lie higher", b.Rate))
+	case b.Precision > s.plan.Search.Precision+1e-9:
+		b.Limit = limitTime
+		r.Verdict = VerdictPass
+		r.Notes = append(r.Notes, fmt.Sprintf("the time was over before the precision was reached: the breakpoint lies between %.4g/s and %.4g/s", b.Rate, b.Above))
+	default:
+		r.Verdict = VerdictPass
+		r.Notes = append(r.Notes, fmt.Sprintf("the objectives hold up to %.4g/s and no longer at %.4g/s", b.Rate, b.Above))
+	}
+	r.Notes = append(r.Notes, "stages, intervals and judged figures are those of the last good trial; totals are those of the whole search")
+	return r
+}

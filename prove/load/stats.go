@@ -1,0 +1,237 @@
+package load
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/dougong-io/dougong/prove/hdr"
+)
+
+const (
+	samplesAClass = 5
+	sparkSeconds  = 120
+)
+
+// stats joins what the stripes counted into the views of a result. Memory does not grow with the length of the run:
+// there are at most maxIntervals intervals, which double in length when they are full.
+type stats struct {
+	stripes []*stripe
+
+	mu        sync.Mutex
+	length    int // of an interval, seconds
+	limit     int // intervals
+	intervals []Interval
+	parts     []Window
+	steps     []*step
+	bySteps   map[*step]*Window
+	total     Window
+	samples   map[Class][]ErrorSample
+	connects  map[int]uint64
+	connect   hdr.Histogram
+	connected uint64
+	lateAfter int64
+}
+
+func newStats(parts int, steps []*step, limit int, lateAfter time.Duration) *stats {
+	s := &stats{
+		length: 1, limit: max(limit, 2), lateAfter: int64(lateAfter),
+		parts: make([]Window, parts), steps: steps, bySteps: map[*step]*Window{},
+		samples: map[Class][]ErrorSample{}, connects: map[int]uint64{},
+	}
+	for _, step := range steps {
+		s.bySteps[step] = new(Window)
+	}
+	for range runtime.GOMAXPROCS(0) {
+		s.stripes = append(s.stripes, &stripe{rows: map[rowKey]*row{}, done: map[int]uint64{}})
+	}
+	return s
+}
+
+func (s *stats) missed(due int64, part int, step *step, now int64) {
+	s.stripes[0].missed(due, part, step, now)
+	s.keep(ClassTimeout, now, step, "no connection became free within the time-out")
+}
+
+func (s *stats) unsent(due int64, part int, step *step) { s.stripes[0].unsent(due, part, step) }
+
+// sample keeps the first few messages of each class.
+func (s *stats) sample(u *user, o *outcome) {
+	message := ""
+	if o.err != nil {
+		message = o.err.Error()
+	}
+	s.keep(o.class, o.end, u.current(), message)
+}
+
+func (s *stats) keep(class Class, at int64, step *step, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.samples[class]
+	if len(kept) == samplesAClass {
+		return
+	}
+	for _, k := range kept {
+		if k.Message == message && k.Request == step.name {
+			return
+		}
+	}
+	const longest = 500
+	if len(message) > longest {
+		message = message[:longest] + "…"
+	}
+	s.samples[class] = append(kept, ErrorSample{Class: class, At: float64(at) / 1e9, Request: step.name, Message: message})
+}
+
+// connectedIn counts a connection that was set up at now and took d.
+func (s *stats) connectedIn(now int64, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connects[max(int(now/1e9), 0)]++
+	s.connect.Record(int64(d))
+	s.connected++
+}
+
+// collect joins what was counted since the last call.
+func (s *stats) collect(late *lateness) {
+	for _, stripe := range s.stripes {
+		rows, done := stripe.drain()
+		s.mu.Lock()
+		for key, r := range rows {
+			r.flushCode()
+			r.addTo(s.interval(key.second))
+			r.addTo(&s.parts[key.part])
+			r.addTo(s.bySteps[key.step])
+			r.addTo(&s.total)
+		}
+		for second, n := range done {
+			s.intervals[s.at(second)].Done += n
+		}
+		s.mu.Unlock()
+		stripe.giveBack(rows)
+	}
+	worst := late.drain()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for second, n := range s.connects {
+		s.interval(second).Connects += n
+	}
+	clear(s.connects)
+	for second, ns := range worst {
+		in := &s.intervals[s.at(second)]
+		in.LateMax = max(in.LateMax, float64(ns)/1e6)
+		in.Late = in.Late || ns > s.lateAfter
+	}
+}
+
+// at returns the index of the interval that holds a second, and makes room for it. s.mu is held.
+func (s *stats) at(second int) int {
+	second = max(second, 0)
+	for second/s.length >= s.limit {
+		s.double()
+	}
+	i := second / s.length
+	for len(s.intervals) <= i {
+		s.intervals = append(s.intervals, Interval{From: float64(len(s.intervals) * s.length), Window: Window{Seconds: float64(s.length)}})
+	}
+	return i
+}
+
+func (s *stats) interval(second int) *Window { return &s.intervals[s.at(second)].Window }
+
+// double makes intervals twice as long. s.mu is held.
+func (s *stats) double() {
+	var joined []Interval
+	for i := 0; i < len(s.intervals); i += 2 {
+		a := s.intervals[i]
+		a.Seconds = float64(2 * s.length)
+		if i+1 < len(s.intervals) {
+			b := &s.intervals[i+1]
+			a.Done += b.Done
+			a.Late = a.Late || b.Late
+			a.LateMax = max(a.LateMax, b.LateMax)
+			a.InFlight = b.InFlight
+			a.add(&b.Window)
+		}
+		joined = append(joined, a)
+	}
+	s.intervals = joined
+	s.length *= 2
+}
+
+// addTo counts r in w.
+func (r *row) addTo(w *Window) {
+	w.OK += r.ok
+	w.Unfinished += r.unfinished
+	due := r.ok + r.unfinished
+	for i, n := range r.failed {
+		if n > 0 {
+			if w.Failed == nil {
+				w.Failed = map[Class]uint64{}
+			}
+			w.Failed[classOrder[i]] += n
+			due += n
+		}
+	}
+	w.Due += due
+	for code, n := range r.codes {
+		if n > 0 {
+			if w.Status == nil {
+				w.Status = map[string]uint64{}
+			}
+			w.Status[code] += n
+		}
+	}
+	w.Messages += r.messages
+	w.BytesIn += r.in
+	w.BytesOut += r.out
+	w.Latency = joined(w.Latency, &r.latency)
+	w.Service = joined(w.Service, &r.service)
+	w.Rejected = joined(w.Rejected, &r.rejects)
+}
+
+// joined adds b to a, which may be nil.
+func joined(a, b *hdr.Histogram) *hdr.Histogram {
+	if b.Count() == 0 {
+		return a
+	}
+	if a == nil {
+		a = new(hdr.Histogram)
+	}
+	a.Add(b)
+	return a
+}
+
+// add counts in w what o counted, but not its length.
+func (w *Window) add(o *Window) {
+	w.Due += o.Due
+	w.OK += o.OK
+	w.Unfinished += o.Unfinished
+	for class, n := range o.Failed {
+		if w.Failed == nil {
+			w.Failed = map[Class]uint64{}
+		}
+		w.Failed[class] += n
+	}
+	for code, n := range o.Status {
+		if w.Status == nil {
+			w.Status = map[string]uint64{}
+		}
+		w.Status[code] += n
+	}
+	w.Messages += o.Messages
+	w.BytesOut += o.BytesOut
+	w.BytesIn += o.BytesIn
+	w.Connects += o.Connects
+	w.Latency = joined(w.Latency, o.Latency)
+	w.Service = joined(w.Service, o.Service)
+	w.Rejected = joined(w.Rejected, o.Rejected)
+	w.Connect = joined(w.Connect, o.Connect)
+}
+
+// clone returns a copy of w that shares nothing with it, with empty maps and histograms in place of missing ones.
+func (w *Window) clone() Window {
+	c := Window{Seconds: w.Seconds, Failed: map[Class]uint64{}, Status: map[string]uint64{}, Latency: new(hdr.Histogram), Service: new(hdr.Histogram)}
+	c.add(w)
+	return c
+}

@@ -1,0 +1,178 @@
+package load
+
+import (
+	"sync"
+
+	"github.com/dougong-io/dougong/prove/hdr"
+)
+
+// rowKey says where requests are counted: every view of a result is a sum of rows.
+type rowKey struct {
+	second int // in which they were due
+	part   int
+	step   *step
+}
+
+// row counts the requests of one second, stage and step.
+type row struct {
+	ok, unfinished            uint64
+	failed                    [classes]uint64
+	codes                     map[string]uint64
+	lastCode                  string // the status of the last answer, counted in lastCount until another comes
+	lastCount                 uint64
+	messages, in, out         uint64
+	latency, service, rejects hdr.Histogram
+}
+
+// stripe counts for some of the users, so that many processors do not meet at one lock.
+type stripe struct {
+	mu    sync.Mutex
+	rows  map[rowKey]*row
+	key   rowKey // of last
+	last  *row
+	done  map[int]uint64 // second → answers that came in it
+	doneS int
+	doneN uint64
+	free  []*row
+}
+
+// row returns the row of key. s.mu is held.
+func (s *stripe) row(key rowKey) *row {
+	if s.last != nil && s.key == key {
+		return s.last
+	}
+	r := s.rows[key]
+	if r == nil {
+		if n := len(s.free); n > 0 {
+			r, s.free = s.free[n-1], s.free[:n-1]
+		} else {
+			r = new(row)
+		}
+		s.rows[key] = r
+	}
+	s.key, s.last = key, r
+	return r
+}
+
+// record counts how the current request of u ended.
+func (s *stripe) record(u *user, o *outcome) {
+	second, part, step := int(u.due/1e9), u.part, u.current()
+	fromDue, fromSent := o.end-u.due, o.end-u.sent
+	if u.sent == 0 {
+		fromSent = fromDue
+	}
+	end := int(o.end / 1e9)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.row(rowKey{second, part, step})
+	switch o.class {
+	case "":
+		r.ok++
+		r.latency.Record(fromDue)
+		r.service.Record(fromSent)
+	case ClassTimeout:
+		r.failed[classIndex(o.class)]++
+		r.latency.Record(fromDue)
+		r.service.Record(fromSent)
+	default:
+		r.failed[classIndex(o.class)]++
+		r.rejects.Record(fromDue)
+	}
+	if o.status != "" {
+		if o.status != r.lastCode {
+			r.flushCode()
+			r.lastCode = o.status
+		}
+		r.lastCount++
+	}
+	r.in += o.in
+	r.out += o.out
+	r.messages += o.messages
+	if end != s.doneS {
+		s.flushDone()
+		s.doneS = end
+	}
+	s.doneN++
+}
+
+// missed counts a request that waited for a user until its time-out.
+func (s *stripe) missed(due int64, part int, step *step, now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.row(rowKey{int(due / 1e9), part, step})
+	r.failed[classIndex(ClassTimeout)]++
+	r.latency.Record(now - due)
+	r.service.Record(now - due)
+	if end := int(now / 1e9); end != s.doneS {
+		s.flushDone()
+		s.doneS = end
+	}
+	s.doneN++
+}
+
+// unfinished counts the current request of u as neither good nor bad.
+func (s *stripe) unfinished(u *user) { s.unsent(u.due, u.part, u.current()) }
+
+func (s *stripe) unsent(due int64, part int, step *step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.row(rowKey{int(due / 1e9), part, step}).unfinished++
+}
+
+func (s *stripe) flushDone() {
+	if s.doneN > 0 {
+		s.done[s.doneS] += s.doneN
+		s.doneN = 0
+	}
+}
+
+func (r *row) flushCode() {
+	if r.lastCount > 0 {
+		if r.codes == nil {
+			r.codes = map[string]uint64{}
+		}
+		r.codes[r.lastCode] += r.lastCount
+		r.lastCount = 0
+	}
+}
+
+// drain takes what was counted since the last call. The caller gives the rows back when it has read them.
+func (s *stripe) drain() (rows map[rowKey]*row, done map[int]uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushDone()
+	rows, done = s.rows, s.done
+	s.rows, s.done, s.last = make(map[rowKey]*row, len(rows)), make(map[int]uint64, 2), nil
+	return rows, done
+}
+
+// giveBack takes rows that drain gave out for use again.
+func (s *stripe) giveBack(rows map[rowKey]*row) {
+	for _, r := range rows {
+		r.reset()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rows {
+		if len(s.free) < 16 {
+			s.free = append(s.free, r)
+		}
+	}
+}
+
+func (r *row) reset() {
+	r.latency.Reset()
+	r.service.Reset()
+	r.rejects.Reset()
+	clear(r.codes)
+	*r = row{codes: r.codes, latency: r.latency, service: r.service, rejects: r.rejects}
+}
+
+// pushed counts a message that came although no request waited for one.
+func (s *stripe) pushed(now int64, size int, step *step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.row(rowKey{max(int(now/1e9), 0), 0, step})
+	r.messages++
+	r.in += uint64(size)
+}

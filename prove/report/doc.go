@@ -1,0 +1,16 @@
+// Package report writes the result of a load run in the forms that people and machines read.
+//
+// WriteJSON is the result itself, in the published format of load-result.schema.json (see Schema); ReadJSON takes it
+// back. WriteCSV has a row an interval for a spreadsheet, WriteJUnit a test case an objective for a CI server, and
+// WriteHTML is one file to look at and to pass on: it holds the result and draws every chart from it in the browser,
+// without a network.
+//
+//	result, err := report.ReadJSON(file)
+//	if err != nil {
+//		return err
+//	}
+//	return report.WriteHTML(page, result)
+//
+// All of them write plain data that is finished: to follow a run while it goes on, use the progress of package load.
+// The functions share nothing and may run at the same time, also on one result, which they do not change.
+package report
