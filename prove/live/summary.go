@@ -328,9 +328,6 @@ func measured(o load.SLOResult) string {
 
 func (s *summarist) notes() []line {
 	notes := s.r.Notes
-	if finite(s.r.LateSeconds) && s.r.LateSeconds > 0 {
-		notes = append([]string{fmt.Sprintf("the generator itself was late in %s of the run, which are not judged", duration(s.r.LateSeconds))}, notes...)
-	}
 	if len(notes) == 0 {
 		return nil
 	}

@@ -65,6 +65,11 @@ func (c *countedCredentials) Clone() credentials.TransportCredentials {
 // learn finds the types of all methods of the plan: in its descriptor set, or by asking the target.
 func (r *run) learn(ctx context.Context, d *dialer) error {
 	var conn *grpc.ClientConn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
 	known := map[string]*grpcdesc.Method{}
 	for _, step := range r.steps {
 		if known[step.method] == nil {
@@ -81,9 +86,6 @@ func (r *run) learn(ctx context.Context, d *dialer) error {
 				return grpcdesc.FromServer(ctx, conn, step.method)
 			}()
 			if err != nil {
-				if conn != nil {
-					conn.Close()
-				}
 				return fmt.Errorf("%w: %w", ErrPlan, err)
 			}
 			if method.ClientStream() {
@@ -102,9 +104,6 @@ func (r *run) learn(ctx context.Context, d *dialer) error {
 				step.fixed = []byte{}
 			}
 		}
-	}
-	if conn != nil {
-		return conn.Close()
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ type Step struct {
 	Body    string            `json:"body" doc:"body; the message as JSON with gRPC; the text to send with ws"`
 	File    string            `json:"file" doc:"file that holds the body template, instead of body"`
 	Binary  bool              `json:"binary" doc:"ws: send body as a binary message"`
-	Expect  int               `json:"expect" doc:"ws: messages to receive as the answer; 0 only sends"`
+	Expect  int               `json:"expect" doc:"ws: messages to receive as the answer, 0 only sends; grpc: messages after which a stream is ended, 0 waits for its end"`
 	Checks  []string          `json:"checks" doc:"what must hold of the answer; without a status check, HTTP statuses below 400 and gRPC OK are good"`
 	Save    map[string]string `json:"save" doc:"variable to JSON path: taken from the answer, for later steps as {{name}}"`
 }

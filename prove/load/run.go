@@ -452,6 +452,9 @@ func (r *run) result(started time.Time, offered time.Duration, end End) *Result 
 		}
 		res.Intervals = append(res.Intervals, whole)
 	}
+	for n := len(res.Intervals); n > 0 && res.Intervals[n-1].Due == 0 && res.Intervals[n-1].Done == 0; n-- {
+		res.Intervals = res.Intervals[:n-1] // only the drain was looked at
+	}
 	res.Judged = judged.clone()
 	for _, class := range classOrder {
 		res.Errors = append(res.Errors, s.samples[class]...)

@@ -136,6 +136,7 @@ func request(r *bufio.Reader) bool {
 }
 
 func TestEveryRequestIsCountedOnce(t *testing.T) {
+	t.Parallel()
 	var served atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		served.Add(1)
@@ -160,6 +161,7 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 }
 
 func TestMishapsAreCountedInTheirClass(t *testing.T) {
+	t.Parallel()
 	answer := func(text string) func(net.Conn, *bufio.Reader) {
 		return func(conn net.Conn, r *bufio.Reader) {
 			for request(r) {
@@ -241,6 +243,7 @@ func endless(begin, more string) func(net.Conn, *bufio.Reader) {
 }
 
 func TestConnectionsThatTheTargetClosesIdleCostNothing(t *testing.T) {
+	t.Parallel()
 	// It says keep-alive and closes after each answer.
 	target := rawServer(t, func(conn net.Conn, r *bufio.Reader) {
 		if request(r) {
@@ -254,6 +257,7 @@ func TestConnectionsThatTheTargetClosesIdleCostNothing(t *testing.T) {
 }
 
 func TestConnectionCloseAndBodiesUntilTheEndAreUnderstood(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{
 		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
 		"HTTP/1.0 200 OK\r\n\r\nok",
@@ -272,6 +276,7 @@ func TestConnectionCloseAndBodiesUntilTheEndAreUnderstood(t *testing.T) {
 }
 
 func TestTargetThatDiesMidwayIsRefusedNotHidden(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 	defer server.Close()
 	p := open(server.URL, 200, 1500*time.Millisecond)
@@ -287,6 +292,7 @@ func TestTargetThatDiesMidwayIsRefusedNotHidden(t *testing.T) {
 }
 
 func TestTargetThatCannotBeLoadedIsSaidBeforehand(t *testing.T) {
+	t.Parallel()
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	secured := httptest.NewTLSServer(http.NotFoundHandler()) // a certificate that nobody trusts, no HTTP/2
@@ -329,6 +335,7 @@ func TestTargetThatCannotBeLoadedIsSaidBeforehand(t *testing.T) {
 }
 
 func TestPlansThatCannotBeAreRefusedWithEveryFault(t *testing.T) {
+	t.Parallel()
 	rows := filepath.Join(t.TempDir(), "rows.csv")
 	if err := os.WriteFile(rows, []byte("id,name\n1,a\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -363,7 +370,7 @@ func TestPlansThatCannotBeAreRefusedWithEveryFault(t *testing.T) {
 		"no name of a header":          func(p *Plan) { p.Scenarios = []Scenario{{Steps: []Step{{Headers: map[string]string{"a b": "3"}}}}} },
 		"no HTTP method":               func(p *Plan) { p.Scenarios = []Scenario{{Steps: []Step{{Method: "get it"}}}} },
 		"does not begin with /":        func(p *Plan) { p.Scenarios = []Scenario{{Steps: []Step{{Path: "x"}}}} },
-		"expect and binary":            func(p *Plan) { p.Scenarios = []Scenario{{Steps: []Step{{Expect: 1}}}} },
+		"binary is for ws, expect":     func(p *Plan) { p.Scenarios = []Scenario{{Steps: []Step{{Expect: 1}}}} },
 		"it has 0 steps":               func(p *Plan) { p.Scenarios = []Scenario{{}} },
 		"needs at least one objective": func(p *Plan) { s := DefaultSearch(); p.Open, p.Search = nil, &s },
 	} {
@@ -386,6 +393,7 @@ func TestPlansThatCannotBeAreRefusedWithEveryFault(t *testing.T) {
 func body(text string) []Scenario { return []Scenario{{Steps: []Step{{Method: "POST", Body: text}}}} }
 
 func TestInterruptionReportsWhatRan(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
@@ -405,6 +413,7 @@ func TestInterruptionReportsWhatRan(t *testing.T) {
 }
 
 func TestAnswersThatNeverComeEndWithTheDrain(t *testing.T) {
+	t.Parallel()
 	target := rawServer(t, func(_ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
 	p := open(target, 50, 400*time.Millisecond)
 	p.Timeout, p.Drain = Duration(time.Minute), Duration(300*time.Millisecond)
@@ -419,6 +428,7 @@ func TestAnswersThatNeverComeEndWithTheDrain(t *testing.T) {
 }
 
 func TestRequestsThatWaitForAConnectionTimeOutToo(t *testing.T) {
+	t.Parallel()
 	target := rawServer(t, func(_ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
 	p := open(target, 100, time.Second)
 	p.Connections, p.Timeout = 2, Duration(300*time.Millisecond)
@@ -430,6 +440,7 @@ func TestRequestsThatWaitForAConnectionTimeOutToo(t *testing.T) {
 }
 
 func TestRequestsComeFromRowsAndTemplates(t *testing.T) {
+	t.Parallel()
 	rows := filepath.Join(t.TempDir(), "rows.csv")
 	if err := os.WriteFile(rows, []byte("id,name,want\n1,\"a\"\"b\",x\n2,c,y\n3,,z\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -476,6 +487,7 @@ func TestRequestsComeFromRowsAndTemplates(t *testing.T) {
 }
 
 func TestStepsOfAScenarioFollowEachOtherAndPassValuesOn(t *testing.T) {
+	t.Parallel()
 	var next atomic.Int64
 	var mu sync.Mutex
 	at := map[string]time.Time{}
@@ -519,6 +531,7 @@ func TestStepsOfAScenarioFollowEachOtherAndPassValuesOn(t *testing.T) {
 }
 
 func TestScenariosAreDrawnByWeight(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	p := open(server.URL, 1000, time.Second)
@@ -534,6 +547,7 @@ func TestScenariosAreDrawnByWeight(t *testing.T) {
 }
 
 func TestRowsThatAreUsedOnceEndTheRun(t *testing.T) {
+	t.Parallel()
 	rows := filepath.Join(t.TempDir(), "rows.jsonl")
 	if err := os.WriteFile(rows, []byte("{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -555,6 +569,7 @@ func TestRowsThatAreUsedOnceEndTheRun(t *testing.T) {
 }
 
 func TestClosedLoopWaitsForItsAnswers(t *testing.T) {
+	t.Parallel()
 	var now, most atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		n := now.Add(1)
@@ -577,6 +592,7 @@ func TestClosedLoopWaitsForItsAnswers(t *testing.T) {
 }
 
 func TestClosedLoopDoesNotSpinOnATargetThatIsGone(t *testing.T) {
+	t.Parallel()
 	target := rawServer(t, func(net.Conn, *bufio.Reader) {})
 	p := open(target, 1, time.Second)
 	p.Open, p.Closed = nil, &Closed{Users: 2, Duration: Duration(time.Second)}
@@ -586,6 +602,7 @@ func TestClosedLoopDoesNotSpinOnATargetThatIsGone(t *testing.T) {
 }
 
 func TestLongBodiesBothWays(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/early" { // answers before it has read
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -611,6 +628,7 @@ func TestLongBodiesBothWays(t *testing.T) {
 }
 
 func TestRowsCannotBreakARequestApart(t *testing.T) {
+	t.Parallel()
 	rows := filepath.Join(t.TempDir(), "rows.csv")
 	if err := os.WriteFile(rows, []byte("id\n\"a\r\nX-Evil: 1\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -634,6 +652,7 @@ func TestRowsCannotBreakARequestApart(t *testing.T) {
 }
 
 func TestMemoryIsBoundedByTheNumberOfIntervals(t *testing.T) {
+	t.Parallel()
 	s := newStats(1, []*step{{name: "x"}}, 4, time.Second)
 	u := &user{scenario: &scenario{steps: s.steps}, stripe: s.stripes[0]}
 	var late lateness
@@ -659,6 +678,7 @@ func TestMemoryIsBoundedByTheNumberOfIntervals(t *testing.T) {
 }
 
 func TestLateSecondsAreMarkedAndNotJudged(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	p := open(server.URL, 200, time.Second)
@@ -671,6 +691,7 @@ func TestLateSecondsAreMarkedAndNotJudged(t *testing.T) {
 }
 
 func TestSecretsStayOutOfTheResult(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	p := open(server.URL, 20, 200*time.Millisecond)
@@ -689,6 +710,7 @@ func TestSecretsStayOutOfTheResult(t *testing.T) {
 }
 
 func TestProgressTellsWhatHappens(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	p := open(server.URL, 100, 1500*time.Millisecond)

@@ -139,8 +139,8 @@ func (p *Plan) validateScenarios(fault func(field, format string, args ...any)) 
 			if step.Expect < 0 || step.Expect > 1_000_000 {
 				fault(at, "expect: %d is not between 0 and 1000000", step.Expect)
 			}
-			if proto != WebSocket && (step.Expect > 0 || step.Binary) {
-				fault(at, "expect and binary are for ws")
+			if step.Binary && proto != WebSocket || step.Expect > 0 && proto != WebSocket && proto != GRPC {
+				fault(at, "binary is for ws, expect for ws and streams of grpc")
 			}
 			if proto == GRPC && step.Method == "" {
 				fault(at, "method: gRPC needs one, such as package.Service/Method")
