@@ -22,7 +22,7 @@ if ! command -v go >/dev/null; then
 	exit 1
 fi
 if ((${#missing[@]} == 0)); then
-	echo "deps: nothing to install: the tests need Go alone"
+	echo "deps: nothing to install"
 	exit 0
 fi
 command=(apt-get install -y --no-install-recommends "${missing[@]}")

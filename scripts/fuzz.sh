@@ -11,7 +11,7 @@ for m in kit adapters .; do
 			if [[ $m == . && ($file == kit/* || $file == adapters/* || $file == bench/*) ]]; then continue; fi
 			for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -c6-); do
 				echo "== fuzz $m/$(dirname "$file") $target"
-				go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
+				go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "./$(dirname "$file")"
 			done
 		done
 	)

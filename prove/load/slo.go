@@ -56,7 +56,7 @@ func ParseSLO(text string) (SLO, error) {
 			return SLO{}, fmt.Errorf("%q: a rate has to be above its bound", text)
 		}
 		return s, nil
-	case left == "errors" || strings.HasPrefix(left, "errors.") && s.of == "":
+	case s.of == "" && (left == "errors" || strings.HasPrefix(left, "errors.")):
 		s.figure = "errors"
 		if _, class, ok := strings.Cut(left, "."); ok {
 			s.of = class
