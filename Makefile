@@ -43,6 +43,18 @@ bench-inference: ## the tree engine beside ONNX Runtime, XGBoost, tl2cgen and on
 bench-serve: ## CPU of the server process a request, beside a constant net/http handler
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./serve -dougong ../bin/dougong
 
+.PHONY: soak-inference
+soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of a processor where cgroups allow it
+	DOUGONG_LONG=1 go test ./test/soak -run TestSoak -v -count=1 -timeout 10m
+
+.PHONY: overload-inference
+overload-inference: ## bursts, then more load than the process can bear, for 90 s each, likewise
+	DOUGONG_LONG=1 go test ./test/soak -run TestOverload -v -count=1 -timeout 15m
+
+.PHONY: bench-load
+bench-load: ## `dougong load` beside wrk, fortio and ghz: client CPU a request, memory, and who sees a stall (needs wrk)
+	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./load -dougong ../bin/dougong
+
 .PHONY: build
 build: ## build bin/dougong, without cgo
 	CGO_ENABLED=0 go build -trimpath -o bin/dougong ./cmd/dougong
