@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dougong-io/dougong/internal/config"
@@ -37,7 +39,7 @@ type LoadArgs struct {
 
 	Protocol             string
 	Connections, Streams int
-	Timeout              time.Duration
+	Timeout, LateAfter   time.Duration
 	AllowRemote          bool
 	Confirm              string // the remote host, named again
 
@@ -74,8 +76,39 @@ type LoadVerdict struct {
 // ErrLoadArgs is wrapped by errors that say that the arguments, or a file that they name, are wrong. Nothing was sent.
 var ErrLoadArgs = errors.New("nothing was sent")
 
-// Load offers load to a target, shows it on out while it runs, and writes the reports.
-func Load(ctx context.Context, args LoadArgs, out *os.File) (LoadVerdict, error) {
+// LoadCleanup undoes what a run that is cut off would leave: empty files beside its reports, a terminal without its
+// cursor. It is safe for concurrent use.
+type LoadCleanup struct {
+	mu sync.Mutex
+	do []func()
+}
+
+func (c *LoadCleanup) add(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.do = append(c.do, f)
+}
+
+// Run cleans up, but does not wait long for a terminal that takes nothing.
+func (c *LoadCleanup) Run() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, f := range c.do {
+			f()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
+}
+
+// Load offers load to a target, shows it on out while it runs, and writes the reports. Who ends the process before it
+// returns calls cleanup.Run.
+func Load(ctx context.Context, args LoadArgs, out *os.File, cleanup *LoadCleanup) (LoadVerdict, error) {
 	plan, err := args.plan()
 	if err != nil {
 		return LoadVerdict{}, fmt.Errorf("%w: %w", ErrLoadArgs, err)
@@ -85,6 +118,7 @@ func Load(ctx context.Context, args LoadArgs, out *os.File) (LoadVerdict, error)
 		return LoadVerdict{}, fmt.Errorf("%w: %w", ErrLoadArgs, err)
 	}
 	defer reports.discard()
+	cleanup.add(reports.discard)
 	if args.Processors > 0 {
 		runtime.GOMAXPROCS(args.Processors)
 	}
@@ -102,6 +136,7 @@ func Load(ctx context.Context, args LoadArgs, out *os.File) (LoadVerdict, error)
 		}
 		view = live.New(out, shown)
 		opt.Progress = view.Show
+		cleanup.add(func() { view.Close(nil) })
 	}
 	result, err := load.Run(ctx, plan, opt)
 	if view != nil {
@@ -148,6 +183,7 @@ func (a *LoadArgs) plan() (load.Plan, error) {
 	set(&plan.GRPC.DescriptorSet, a.DescriptorSet)
 	set(&plan.Seed, a.Seed)
 	set(&plan.TLS, a.TLS)
+	set(&plan.LateAfter, schedule.Duration(a.LateAfter))
 	plan.SLO = append(plan.SLO, a.SLO...)
 	if err := a.arrival(&plan); err != nil {
 		return plan, err
@@ -179,11 +215,11 @@ func (a *LoadArgs) arrival(plan *load.Plan) error {
 			if err != nil || rate <= 0 {
 				return nil, fmt.Errorf("%q is no rate in requests a second", a.Rate)
 			}
-			return schedule.Constant(rate, a.Length), nil
+			return schedule.Constant(rate, a.length()), nil
 		}},
 		{"--ramp", a.Ramp != "", func() (*schedule.Spec, error) { return schedule.Ramp(a.Ramp) }},
 		{"--steps", a.Steps != "", func() (*schedule.Spec, error) { return schedule.Steps(a.Steps) }},
-		{"--sine", a.Sine != "", func() (*schedule.Spec, error) { return schedule.Sine(a.Sine, a.Length) }},
+		{"--sine", a.Sine != "", func() (*schedule.Spec, error) { return schedule.Sine(a.Sine, a.length()) }},
 		{"--recorded", a.Recorded != "", func() (*schedule.Spec, error) {
 			return &schedule.Spec{Recorded: a.Recorded, Speed: a.Speed}, nil
 		}},
@@ -209,11 +245,21 @@ func (a *LoadArgs) arrival(plan *load.Plan) error {
 	switch {
 	case len(told) > 1:
 		return fmt.Errorf("%s: one of them", strings.Join(told, " and "))
+	case a.Poisson && (a.Users != 0 || a.Recorded != "" || len(told) == 0):
+		return errors.New("--poisson: goes with --rate, --ramp, --steps, --sine and --search")
+	case a.Think != 0 && a.Users == 0:
+		return errors.New("--think: goes with --users")
+	case a.Speed != 0 && a.Recorded == "":
+		return errors.New("--speed: goes with --recorded")
+	case a.Length != 0 && a.Rate == "" && a.Sine == "" && a.Users == 0:
+		return errors.New("--for: goes with --rate, --sine and --users; the others say themselves how long they are")
+	case a.Budget != 0 && a.Search == "":
+		return errors.New("--budget: goes with --search")
 	case a.Users != 0:
 		plan.Open, plan.Search = nil, nil
-		plan.Closed = &load.Closed{Users: a.Users, Think: schedule.Duration(a.Think), Duration: schedule.Duration(a.Length)}
-		if a.Connections == 0 && a.Streams == 0 {
-			plan.Connections = max(plan.Connections, a.Users)
+		plan.Closed = &load.Closed{Users: a.Users, Think: schedule.Duration(a.Think), Duration: schedule.Duration(a.length())}
+		if a.Connections == 0 && a.Streams == 0 && a.Plan == "" {
+			plan.Connections = a.Users
 		}
 	case a.Search != "":
 		from, to, ok := strings.Cut(a.Search, ":")
@@ -225,12 +271,20 @@ func (a *LoadArgs) arrival(plan *load.Plan) error {
 			return fmt.Errorf("--search: %q is no range of rates such as 50:5000", a.Search)
 		}
 		search.Poisson = a.Poisson
-		search.Budget = schedule.Duration(a.Budget)
+		set(&search.Budget, schedule.Duration(a.Budget))
 		plan.Open, plan.Closed, plan.Search = nil, nil, &search
 	case len(told) == 0 && plan.Open == nil && plan.Closed == nil && plan.Search == nil:
 		return errors.New("no load: give --rate, --ramp, --steps, --sine, --recorded, --users or --search")
 	}
 	return nil
+}
+
+// length is how long a schedule is that does not say so itself.
+func (a *LoadArgs) length() time.Duration {
+	if a.Length != 0 {
+		return a.Length
+	}
+	return 10 * time.Second
 }
 
 // request makes the one step that flags describe, if they do.
@@ -305,7 +359,11 @@ func (a *LoadArgs) openReports() (reports, error) {
 		// A file beside it, renamed when it is whole: a run that dies leaves the report of the one before.
 		if r.file, err = os.CreateTemp(filepath.Dir(r.path), "."+filepath.Base(r.path)+".*"); err != nil {
 			opened.discard()
-			return nil, err
+			var fault *fs.PathError
+			if errors.As(err, &fault) { // it names the file beside it, of which nobody has heard
+				err = fault.Err
+			}
+			return nil, fmt.Errorf("report %s: %w", r.path, err)
 		}
 		opened = append(opened, r)
 	}
@@ -343,22 +401,22 @@ func (rs reports) write(result *load.Result) error {
 func LoadSchema() []byte { return loadreport.Schema() }
 
 // RenderLoad writes the reports that args name from a result that was kept as JSON.
-func RenderLoad(file string, args LoadArgs) (Verdict, error) {
+func RenderLoad(file string, args LoadArgs) error {
 	in, err := os.Open(file)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer in.Close()
 	result, err := loadreport.ReadJSON(in)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	rs, err := args.openReports()
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer rs.discard()
-	return result.Verdict, rs.write(result)
+	return rs.write(result)
 }
 
 // PrintLoadPlan writes a plan with every field and its meaning.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +22,8 @@ func newLoad() *cobra.Command {
 			"Exit code: 0 every objective held, 1 one did not, or the target could not be reached; 2 the command or a plan is\n" +
 			"wrong; 3 no verdict, as the generator itself was late or too little was measured; 130 interrupted, with a report of what ran.",
 		Example: "  dougong load http://127.0.0.1:8080/healthz --rate 2000 --for 20s --slo 'p99<50ms' --slo 'errors<0.1%'\n" +
-			"  dougong load http://127.0.0.1:8080/v1/predict --rows examples/data/predict.jsonl --steps 200:+200/10s:2000 --report out.html\n" +
-			"  dougong load http://127.0.0.1:8080/v1/predict --body '{\"input\":[[1,2]]}' --search 100:5000 --slo 'p99<50ms'\n" +
+			"  dougong load http://127.0.0.1:8080/v1/predict --rows examples/load/predict.jsonl --steps 200:+200/10s:2000 --report out.html\n" +
+			"  dougong load http://127.0.0.1:8080/v1/predict --body '{\"model\":\"loan-mini\",\"input\":[0.1,0.9]}' --search 100:5000 --slo 'p99<50ms'\n" +
 			"  dougong load grpc://127.0.0.1:8081 --method grpc.health.v1.Health/Check --rate 500 --for 10s\n" +
 			"  dougong load --plan load.yaml",
 		Args: args(cobra.MaximumNArgs(1)),
@@ -36,24 +35,25 @@ func newLoad() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.Plan, "plan", "", "YAML file with a whole plan (see `dougong load plan`); flags go before it")
+	f.StringVar(&a.Plan, "plan", "", "YAML file with a whole plan, such as 'dougong load plan' prints; flags go before it")
 	f.StringVar(&a.Rate, "rate", "", "constant rate, requests a second")
 	f.StringVar(&a.Ramp, "ramp", "", "rate on a straight line, such as 100:2000/30s")
 	f.StringVar(&a.Steps, "steps", "", "rate in steps, such as 200:+200/10s:12000")
 	f.StringVar(&a.Sine, "sine", "", "rate as a sine, such as 1000:500/1m")
 	f.StringVar(&a.Recorded, "recorded", "", "file with a time a line (seconds or RFC 3339), replayed")
-	f.Float64Var(&a.Speed, "speed", 1, "how many times as fast --recorded is replayed")
-	f.DurationVar(&a.Length, "for", 10*time.Second, "how long, with --rate, --sine and --users")
+	f.Float64Var(&a.Speed, "speed", 0, "how many times as fast --recorded is replayed (default 1)")
+	f.DurationVar(&a.Length, "for", 0, "how long, with --rate, --sine and --users (default 10s)")
 	f.BoolVar(&a.Poisson, "poisson", false, "random gaps between requests, as of many independent callers, instead of even ones")
 	f.IntVar(&a.Users, "users", 0, "closed loop instead: so many users, each waiting for its answer")
 	f.DurationVar(&a.Think, "think", 0, "closed loop: pause of a user after each answer")
 	f.StringVar(&a.Search, "search", "", "look for the highest rate that holds every --slo, within a range such as 50:5000")
-	f.DurationVar(&a.Budget, "budget", time.Minute, "time for --search")
+	f.DurationVar(&a.Budget, "budget", 0, "time for --search (default 1m)")
 
 	f.StringVar(&a.Protocol, "protocol", "", "http1, http2, grpc or ws (default: by the URL; https://… is http1)")
 	f.IntVarP(&a.Connections, "connections", "c", 0, "connections (default 64, or one a user)")
 	f.IntVar(&a.Streams, "streams", 0, "requests at a time on each connection, http2 and grpc (default 1)")
 	f.DurationVar(&a.Timeout, "timeout", 0, "after it was due, a request without a whole answer fails (default 5s)")
+	f.DurationVar(&a.LateAfter, "late-after", 0, "a second in which the generator itself was later than this is not judged (default 10ms)")
 	f.BoolVar(&a.AllowRemote, "allow-remote", false, "load may leave this machine; needs --confirm too")
 	f.StringVar(&a.Confirm, "confirm", "", "the remote host that is to bear the load, once more")
 
@@ -85,7 +85,7 @@ func newLoad() *cobra.Command {
 func addReportFlags(cmd *cobra.Command, a *app.LoadArgs) {
 	f := cmd.Flags()
 	f.StringVar(&a.HTML, "report", "", "write an HTML report, one file that needs no network")
-	f.StringVar(&a.JSON, "json", "", "write the result as JSON (`dougong load schema` describes it)")
+	f.StringVar(&a.JSON, "json", "", "write the result as JSON, which 'dougong load schema' describes")
 	f.StringVar(&a.CSV, "csv", "", "write a CSV row a second")
 	f.StringVar(&a.JUnit, "junit", "", "write JUnit XML, a test an objective")
 }
@@ -100,13 +100,17 @@ func (e codeError) Error() string { return e.err.Error() }
 func (e codeError) Unwrap() error { return e.err }
 
 func runLoad(cmd *cobra.Command, a app.LoadArgs) error {
-	ctx, stop := lifecycle.Signals(context.Background(), os.Exit)
+	var cleanup app.LoadCleanup
+	ctx, stop := lifecycle.Signals(context.Background(), func(code int) {
+		cleanup.Run()
+		os.Exit(code)
+	})
 	defer stop()
 	out, ok := cmd.OutOrStdout().(*os.File)
 	if !ok {
 		return errors.New("load: standard output is no file")
 	}
-	verdict, err := app.Load(ctx, a, out)
+	verdict, err := app.Load(ctx, a, out, &cleanup)
 	switch {
 	case errors.Is(err, app.ErrLoadArgs):
 		return usageError{err}
@@ -139,8 +143,10 @@ func newLoadReport() *cobra.Command {
 			if a.HTML == "" && a.JSON == "" && a.CSV == "" && a.JUnit == "" {
 				return usageError{errors.New("nothing to write: give --report, --csv, --junit or --json")}
 			}
-			_, err := app.RenderLoad(files[0], a)
-			return err
+			if err := app.RenderLoad(files[0], a); err != nil {
+				return usageError{err}
+			}
+			return nil
 		},
 	}
 	addReportFlags(cmd, &a)

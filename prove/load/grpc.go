@@ -86,6 +86,9 @@ func (r *run) learn(ctx context.Context, d *dialer) error {
 				return grpcdesc.FromServer(ctx, conn, step.method)
 			}()
 			if err != nil {
+				if code := status.Code(err); code == codes.Unavailable || code == codes.DeadlineExceeded { // the target's fault, not the plan's
+					return fmt.Errorf("%w: %s: %w", ErrTarget, r.target.Host, err)
+				}
 				return fmt.Errorf("%w: %w", ErrPlan, err)
 			}
 			if method.ClientStream() {

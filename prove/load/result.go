@@ -173,7 +173,7 @@ type Breakpoint struct {
 	Above     float64 `json:"above"`     // lowest rate at which one did not; 0 when the search ended at its ceiling
 	Precision float64 `json:"precision"` // (Above-Rate)/Rate
 	Trials    []Trial `json:"trials"`    // in the order in which they ran
-	Limit     string  `json:"limit"`     // what ended the search: "slo", "ceiling", "generator", "time"
+	Limit     string  `json:"limit"`     // what ended the search: "slo", "ceiling", "generator", "time", "interrupted"
 }
 
 // Trial is a run at one rate.

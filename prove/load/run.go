@@ -448,7 +448,8 @@ func (r *run) result(started time.Time, offered time.Duration, end End) *Result 
 				judged.add(&whole.Window)
 			}
 		} else {
-			whole.Late = false // nothing was due any more
+			whole.Late = false        // the schedule asked for nothing any more
+			judged.add(&whole.Window) // but later steps of scenarios may have been due
 		}
 		res.Intervals = append(res.Intervals, whole)
 	}

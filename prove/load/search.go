@@ -145,7 +145,7 @@ func (s *searcher) room(ctx context.Context, trials int) bool {
 // pause lets the target work off what a trial has left in its queues.
 const pause = 300 * time.Millisecond
 
-// trial runs one rate, twice when the generator was late, and notes what it says about the breakpoint.
+// trial runs one rate, twice when it could not be judged or failed by a hair, and notes what it says about the breakpoint.
 func (s *searcher) trial(ctx context.Context, rate float64, phase string) (Verdict, error) {
 	for attempt := 0; ; attempt++ {
 		if len(s.point.Trials) > 0 {
@@ -160,7 +160,7 @@ func (s *searcher) trial(ctx context.Context, rate float64, phase string) (Verdi
 		}
 		s.add(result)
 		verdict, reason := s.verdict(result, rate)
-		if verdict == VerdictInconclusive && attempt == 0 && s.room(ctx, 1) {
+		if attempt == 0 && phase != phaseBeyond && (verdict == VerdictInconclusive || verdict == VerdictFail && s.close(result, rate)) && s.room(ctx, 2) {
 			continue
 		}
 		w := result.Judged
@@ -171,7 +171,7 @@ func (s *searcher) trial(ctx context.Context, rate float64, phase string) (Verdi
 		switch {
 		case result.End == EndInterrupted:
 			s.point.Limit = limitInterrupt
-		case verdict == VerdictInconclusive:
+		case verdict == VerdictInconclusive && phase == phaseSearch:
 			s.point.Limit = limitGenerator
 		case verdict == VerdictPass && phase == phaseSearch && rate > s.point.Rate:
 			s.point.Rate, s.result = rate, result
@@ -237,6 +237,10 @@ func (s *searcher) verdict(r *Result, rate float64) (Verdict, string) {
 	}
 	return VerdictPass, ""
 }
+
+// close tells whether a trial failed although the target kept up: a hiccup of the machine looks like that, so it is
+// tried again before it bounds the search.
+func (s *searcher) close(r *Result, rate float64) bool { return s.goodput(r) > 0.95*rate }
 
 // goodput is how many good answers a second came within the latency that the SLO names.
 func (s *searcher) goodput(r *Result) float64 {

@@ -83,8 +83,8 @@ func (s *Spec) Validate() error {
 			continue
 		}
 		length += time.Duration(stage.Length)
-		for _, rate := range []float64{stage.From, stage.To} {
-			if !(rate >= 0 && rate <= MaxRate) {
+		for k, rate := range []float64{stage.From, stage.To} {
+			if (k == 0 || rate != stage.From) && !(rate >= 0 && rate <= MaxRate) {
 				fault("%s: rate %v is not between 0 and %d requests a second", at, rate, MaxRate)
 			}
 		}
