@@ -122,8 +122,8 @@ func Load(ctx context.Context, args LoadArgs, out *os.File, cleanup *LoadCleanup
 	if args.Processors > 0 {
 		runtime.GOMAXPROCS(args.Processors)
 	}
-	// The generator allocates little and has memory to spare; a collection in the midst of load is what it can do without.
-	debug.SetGCPercent(400)
+	// The generator allocates little; collections in the midst of load are what it can do without.
+	debug.SetGCPercent(200)
 
 	opt := load.Options{Version: Version()}
 	var view *live.View

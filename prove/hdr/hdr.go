@@ -1,10 +1,12 @@
 package hdr
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 const (
@@ -22,6 +24,7 @@ type Histogram struct {
 	count, sum uint64
 	min, max   int64
 	pages      [pages]*[subBuckets]uint64
+	packed     []byte // instead of pages: see Pack
 }
 
 // Record counts v once. A value below zero counts as zero, one above MaxValue as MaxValue.
@@ -39,7 +42,14 @@ func (h *Histogram) RecordN(v int64, n uint64) {
 	h.max = max(h.max, v)
 	h.count += n
 	h.sum += uint64(v) * n
-	i := index(v)
+	h.put(index(v), n)
+}
+
+// put counts n in a bucket.
+func (h *Histogram) put(i int, n uint64) {
+	if h.packed != nil {
+		h.unpack()
+	}
 	page := h.pages[i>>subBits]
 	if page == nil {
 		page = new([subBuckets]uint64)
@@ -59,6 +69,12 @@ func (h *Histogram) Add(o *Histogram) {
 	h.max = max(h.max, o.max)
 	h.count += o.count
 	h.sum += o.sum
+	if o.packed != nil || h.packed != nil {
+		for i, n := range o.each {
+			h.put(i, n)
+		}
+		return
+	}
 	for p, from := range o.pages {
 		if from == nil {
 			continue
@@ -73,8 +89,58 @@ func (h *Histogram) Add(o *Histogram) {
 	}
 }
 
+// Pack makes h small, for keeping: some bytes for each bucket that is not empty, where it else takes 2 KB for each power
+// of two. Everything can be read as before, somewhat slower; the next value recorded unpacks it.
+func (h *Histogram) Pack() {
+	if h == nil || h.packed != nil {
+		return
+	}
+	packed := make([]byte, 0, 64)
+	last := 0
+	for i, n := range h.each {
+		packed = binary.AppendUvarint(packed, uint64(i-last))
+		packed = binary.AppendUvarint(packed, n)
+		last = i
+	}
+	h.pages = [pages]*[subBuckets]uint64{}
+	h.packed = slices.Clip(packed)
+}
+
+func (h *Histogram) unpack() {
+	packed := Histogram{packed: h.packed}
+	h.packed = nil
+	for i, n := range packed.each {
+		h.put(i, n)
+	}
+}
+
+// each yields the buckets that are not empty, in ascending order, with their counts.
+func (h *Histogram) each(yield func(index int, count uint64) bool) {
+	at := 0
+	for rest := h.packed; len(rest) > 0; {
+		step, read := binary.Uvarint(rest)
+		n, more := binary.Uvarint(rest[read:])
+		rest = rest[read+more:]
+		at += int(step)
+		if !yield(at, n) {
+			return
+		}
+	}
+	for p, page := range h.pages {
+		if page == nil {
+			continue
+		}
+		for i, n := range page {
+			if n > 0 && !yield(p<<subBits|i, n) {
+				return
+			}
+		}
+	}
+}
+
 // Reset empties h and keeps its memory.
 func (h *Histogram) Reset() {
+	h.packed = nil
 	kept := h.pages
 	*h = Histogram{pages: kept}
 	for _, page := range kept {
@@ -84,9 +150,14 @@ func (h *Histogram) Reset() {
 	}
 }
 
-// Clone returns a copy that shares nothing with h. The clone of nil is empty.
+// Clone returns a copy that shares nothing with h, packed if h is. The clone of nil is empty.
 func (h *Histogram) Clone() *Histogram {
 	c := new(Histogram)
+	if h != nil && h.packed != nil {
+		*c = *h
+		c.packed = slices.Clone(h.packed)
+		return c
+	}
 	c.Add(h)
 	return c
 }
@@ -139,16 +210,10 @@ func (h *Histogram) Quantile(q float64) int64 {
 		return h.max
 	}
 	var seen uint64
-	for p, page := range h.pages {
-		if page == nil {
-			continue
-		}
-		for i, n := range page {
-			seen += n
-			if seen >= rank {
-				low, width := bounds(p<<subBits | i)
-				return min(max(low+width/2, h.min), h.max)
-			}
+	for i, n := range h.each {
+		if seen += n; seen >= rank {
+			low, width := bounds(i)
+			return min(max(low+width/2, h.min), h.max)
 		}
 	}
 	return h.max
@@ -162,9 +227,9 @@ func (h *Histogram) CountAbove(v int64) uint64 {
 	}
 	var above uint64
 	first := index(min(max(v, 0), MaxValue)) + 1
-	for i := first; i < buckets; i++ {
-		if page := h.pages[i>>subBits]; page != nil {
-			above += page[i&(subBuckets-1)]
+	for i, n := range h.each {
+		if i >= first {
+			above += n
 		}
 	}
 	return above
@@ -176,16 +241,9 @@ func (h *Histogram) Each(visit func(low, width int64, count uint64)) {
 	if h == nil {
 		return
 	}
-	for p, page := range h.pages {
-		if page == nil {
-			continue
-		}
-		for i, n := range page {
-			if n > 0 {
-				low, width := bounds(p<<subBits | i)
-				visit(low, width, n)
-			}
-		}
+	for i, n := range h.each {
+		low, width := bounds(i)
+		visit(low, width, n)
 	}
 }
 
@@ -202,6 +260,7 @@ func bounds(index int) (low, width int64) {
 
 // encoded is a histogram in JSON. Buckets are pairs, flattened: the index of a bucket that is not empty, then its
 // count, ascending.
+// A reader refuses fields that it does not know.
 type encoded struct {
 	Count      uint64   `json:"count"`
 	Min        int64    `json:"min_ns"`
@@ -215,15 +274,8 @@ type encoded struct {
 // Bucket i holds the values from m<<s to ((m+1)<<s)-1 nanoseconds, where s = max(i/256-1, 0) and m = i-256·s.
 func (h *Histogram) MarshalJSON() ([]byte, error) {
 	e := encoded{Count: h.count, Min: h.min, Max: h.max, Sum: h.sum, SubBuckets: subBuckets, Buckets: []uint64{}}
-	for p, page := range h.pages {
-		if page == nil {
-			continue
-		}
-		for i, n := range page {
-			if n > 0 {
-				e.Buckets = append(e.Buckets, uint64(p<<subBits|i), n)
-			}
-		}
+	for i, n := range h.each {
+		e.Buckets = append(e.Buckets, uint64(i), n)
 	}
 	return json.Marshal(e)
 }
@@ -264,6 +316,7 @@ func (h *Histogram) UnmarshalJSON(data []byte) error {
 	if e.Count == 0 {
 		read.min, read.max, read.sum = 0, 0, 0
 	}
+	read.Pack() // a page for each bucket is what a hostile file would ask for
 	*h = read
 	return nil
 }

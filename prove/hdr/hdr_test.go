@@ -199,3 +199,45 @@ func BenchmarkRecord(b *testing.B) {
 		h.Record(v)
 	}
 }
+
+func TestPackedReadsAsBefore(t *testing.T) {
+	var h Histogram
+	h.Pack()
+	h.Record(0)
+	h.Record(MaxValue)
+	for i := range int64(20_000) {
+		h.RecordN(i*i*7, uint64(i%4))
+	}
+	packed := h.Clone()
+	packed.Pack()
+	same := func(what string, p *Histogram) {
+		t.Helper()
+		if text(t, p) != text(t, &h) || p.CountAbove(1e6) != h.CountAbove(1e6) || p.Mean() != h.Mean() {
+			t.Errorf("%s differs", what)
+		}
+		for _, q := range []float64{0, 0.01, 0.5, 0.99, 0.9999, 1} {
+			if p.Quantile(q) != h.Quantile(q) {
+				t.Errorf("%s: q %v is %d, was %d", what, q, p.Quantile(q), h.Quantile(q))
+			}
+		}
+	}
+	same("packed", packed)
+	same("a clone of packed", packed.Clone())
+	joined := new(Histogram)
+	joined.Add(packed)
+	same("what packed was added to", joined)
+	joined.Pack()
+	joined.Add(&h)
+	h.Add(packed)
+	same("packed with values added", joined)
+	joined.Record(5)
+	h.Record(5)
+	same("packed with one recorded", joined)
+	if size := len(packed.packed); size == 0 || size > 20_000 {
+		t.Errorf("%d bytes for %d buckets", size, strings.Count(text(t, packed), ",")/2)
+	}
+	packed.Reset()
+	if packed.Count() != 0 || packed.Quantile(0.5) != 0 || text(t, packed) != text(t, new(Histogram)) {
+		t.Error("reset left something")
+	}
+}

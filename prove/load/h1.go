@@ -54,6 +54,7 @@ type h1 struct {
 	used    bool // the connection has carried a request before this one
 
 	own      requestBuffer // of the goroutine
+	fd       int           // the socket, while the goroutine reads from it in a callback; else -1
 	waits    bool          // a request was begun that the ended connection has not seen
 	broken   error
 	writeErr atomic.Pointer[writeError]
@@ -72,7 +73,7 @@ type writeError struct {
 }
 
 func newH1(u *user, d *dialer) *h1 {
-	l := &h1{u: u, dialer: d, wake: make(chan struct{}, 1), idled: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &h1{u: u, dialer: d, wake: make(chan struct{}, 1), idled: make(chan struct{}, 1), ended: make(chan struct{}), fd: -1}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.reader.MaxHeader, l.reader.MaxBody = maxHeader, u.run.plan.MaxBody
 	l.answer.Header = l.reader.Header
@@ -297,6 +298,14 @@ func (l *h1) send(from int32, buf *requestBuffer) bool {
 			}
 		})
 		return true
+	}
+	if err == nil && from == h1Idle && l.fd >= 0 {
+		// The reader has the socket in hand and nobody else writes.
+		if n := writeNow(l.fd, request); n == len(request) {
+			return true
+		} else {
+			request = request[n:]
+		}
 	}
 	if err == nil {
 		_, err = conn.Write(request)

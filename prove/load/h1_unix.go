@@ -43,8 +43,10 @@ func (l *h1) serveRaw(raw syscall.RawConn, waits bool) {
 func (l *h1) drain(fd int) bool {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	l.fd = fd
+	defer func() { l.fd = -1 }()
 	for {
-		n, err := syscall.Read(fd, *buf)
+		n, err := readNow(fd, *buf)
 		switch {
 		case n > 0:
 			goesOn, awaits := l.feed((*buf)[:n])

@@ -143,7 +143,7 @@ func prepare(p *Plan) (*run, error) {
 		r.total = time.Duration(p.Closed.Duration)
 		r.parts = []schedule.Part{{Name: fmt.Sprintf("%d users", p.Closed.Users), To: r.total}}
 	}
-	r.stats = newStats(len(r.parts), r.steps, p.MaxIntervals, time.Duration(p.LateAfter))
+	r.stats = newStats(len(r.parts), r.steps, p.MaxIntervals, time.Duration(p.LateAfter), time.Duration(p.Timeout))
 	r.pace = newPacer(r, s)
 	return r, nil
 }
@@ -269,7 +269,7 @@ func (r *run) carryOut(ctx context.Context, opt Options) (*Result, error) {
 	r.unlink()
 	stopHelpers()
 	group.Wait()
-	r.stats.collect(&r.pace.late)
+	r.stats.collect(&r.pace.late, r.clock.now())
 	cpuAfter, peak := usage()
 	result := r.result(started, offered, end)
 	result.Version = opt.Version
@@ -366,8 +366,8 @@ func (r *run) watch(ctx context.Context, show func(Progress)) {
 			return
 		case <-ticker.C:
 		}
-		r.stats.collect(&r.pace.late)
 		now := r.clock.now()
+		r.stats.collect(&r.pace.late, now)
 		flying, waiting := r.pace.look(now)
 		r.stats.inFlight(now, flying)
 		if show != nil {

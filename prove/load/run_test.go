@@ -653,13 +653,13 @@ func TestRowsCannotBreakARequestApart(t *testing.T) {
 
 func TestMemoryIsBoundedByTheNumberOfIntervals(t *testing.T) {
 	t.Parallel()
-	s := newStats(1, []*step{{name: "x"}}, 4, time.Second)
+	s := newStats(1, []*step{{name: "x"}}, 4, time.Second, time.Second)
 	u := &user{scenario: &scenario{steps: s.steps}, stripe: s.stripes[0]}
 	var late lateness
 	for second := range int64(1000) {
 		u.due, u.sent = second*1e9, second*1e9
 		u.stripe.record(u, &outcome{end: second*1e9 + 5e6, status: "200"})
-		s.collect(&late)
+		s.collect(&late, second*1e9)
 	}
 	if len(s.intervals) > 4 || s.length != 256 {
 		t.Errorf("%d intervals of %d s for 1000 s", len(s.intervals), s.length)

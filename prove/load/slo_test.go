@@ -108,7 +108,7 @@ func FuzzWebSocket(f *testing.F) {
 		p := DefaultPlan()
 		p.MaxBody = 1 << 10
 		s := &step{name: "x"}
-		r := &run{plan: &p, steps: []*step{s}, clock: clock{time.Now()}, stats: newStats(1, []*step{s}, 4, time.Second)}
+		r := &run{plan: &p, steps: []*step{s}, clock: clock{time.Now()}, stats: newStats(1, []*step{s}, 4, time.Second, time.Second)}
 		w := &webSocket{u: &user{run: r, stripe: r.stats.stripes[0]}, arrived: make(chan error, 1)}
 		if err := w.readAll(sink{}, reader(data)); err == nil {
 			t.Fatal("the end of the connection was not told")

@@ -31,11 +31,13 @@ type stats struct {
 	connect   hdr.Histogram
 	connected uint64
 	lateAfter int64
+	settled   int64 // after so long, in nanoseconds, a request has ended
+	packed    int   // intervals that are packed
 }
 
-func newStats(parts int, steps []*step, limit int, lateAfter time.Duration) *stats {
+func newStats(parts int, steps []*step, limit int, lateAfter, timeout time.Duration) *stats {
 	s := &stats{
-		length: 1, limit: max(limit, 2), lateAfter: int64(lateAfter),
+		length: 1, limit: max(limit, 2), lateAfter: int64(lateAfter), settled: int64(timeout),
 		parts: make([]Window, parts), steps: steps, bySteps: map[*step]*Window{},
 		samples: map[Class][]ErrorSample{}, connects: map[int]uint64{},
 	}
@@ -93,7 +95,7 @@ func (s *stats) connectedIn(now int64, d time.Duration) {
 }
 
 // collect joins what was counted since the last call.
-func (s *stats) collect(late *lateness) {
+func (s *stats) collect(late *lateness, now int64) {
 	for _, stripe := range s.stripes {
 		rows, done := stripe.drain()
 		s.mu.Lock()
@@ -121,6 +123,18 @@ func (s *stats) collect(late *lateness) {
 		in := &s.intervals[s.at(second)]
 		in.LateMax = max(in.LateMax, float64(ns)/1e6)
 		in.Late = in.Late || ns > s.lateAfter
+	}
+	s.pack(int(now/1e9) - int(s.settled/1e9) - 2)
+}
+
+// pack makes intervals small to which nothing will be added any more: those before a second. s.mu is held.
+func (s *stats) pack(second int) {
+	for s.packed < min(second/s.length, len(s.intervals)) {
+		in := &s.intervals[s.packed]
+		in.Latency.Pack()
+		in.Service.Pack()
+		in.Rejected.Pack()
+		s.packed++
 	}
 }
 
@@ -157,6 +171,7 @@ func (s *stats) double() {
 	}
 	s.intervals = joined
 	s.length *= 2
+	s.packed = 0
 }
 
 // addTo counts r in w.
