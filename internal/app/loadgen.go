@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,6 +70,7 @@ const (
 type LoadVerdict struct {
 	Verdict     Verdict
 	Interrupted bool
+	Notes       []string // what a reader has to know, if nobody has shown it
 }
 
 // ErrLoadArgs is wrapped by errors that say that the arguments, or a file that they name, are wrong. Nothing was sent.
@@ -122,8 +122,6 @@ func Load(ctx context.Context, args LoadArgs, out *os.File, cleanup *LoadCleanup
 	if args.Processors > 0 {
 		runtime.GOMAXPROCS(args.Processors)
 	}
-	// The generator allocates little; collections in the midst of load are what it can do without.
-	debug.SetGCPercent(200)
 
 	opt := load.Options{Version: Version()}
 	var view *live.View
@@ -142,13 +140,18 @@ func Load(ctx context.Context, args LoadArgs, out *os.File, cleanup *LoadCleanup
 	if view != nil {
 		view.Close(result)
 	}
-	if err != nil {
-		if errors.Is(err, load.ErrPlan) {
-			err = fmt.Errorf("%w: %w", ErrLoadArgs, err)
-		}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return LoadVerdict{Interrupted: true}, nil
+	case errors.Is(err, load.ErrPlan):
+		return LoadVerdict{}, fmt.Errorf("%w: %w", ErrLoadArgs, err)
+	case err != nil:
 		return LoadVerdict{}, err
 	}
 	verdict := LoadVerdict{Verdict: result.Verdict, Interrupted: result.End == load.EndInterrupted}
+	if view == nil {
+		verdict.Notes = result.Notes
+	}
 	return verdict, reports.write(result)
 }
 
@@ -342,6 +345,17 @@ type pendingReport struct {
 	path  string
 	file  *os.File
 	write func(io.Writer, *load.Result) error
+
+	inPlace bool // file is what path names, not one beside it
+}
+
+// throughLinks is the file that a path names, through symbolic links; one that is not there yet is itself.
+func throughLinks(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	return real, err
 }
 
 func (a *LoadArgs) openReports() (reports, error) {
@@ -356,6 +370,20 @@ func (a *LoadArgs) openReports() (reports, error) {
 			continue
 		}
 		var err error
+		if r.path, err = throughLinks(r.path); err != nil {
+			opened.discard()
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		if info, statErr := os.Stat(r.path); statErr == nil && !info.Mode().IsRegular() {
+			// A pipe or a device is written to, not replaced.
+			if r.file, err = os.OpenFile(r.path, os.O_WRONLY, 0); err != nil {
+				opened.discard()
+				return nil, fmt.Errorf("report: %w", err)
+			}
+			r.inPlace = true
+			opened = append(opened, r)
+			continue
+		}
 		// A file beside it, renamed when it is whole: a run that dies leaves the report of the one before.
 		if r.file, err = os.CreateTemp(filepath.Dir(r.path), "."+filepath.Base(r.path)+".*"); err != nil {
 			opened.discard()
@@ -373,7 +401,9 @@ func (a *LoadArgs) openReports() (reports, error) {
 func (rs reports) discard() {
 	for _, r := range rs {
 		r.file.Close()
-		os.Remove(r.file.Name()) // is gone once it was renamed
+		if !r.inPlace {
+			os.Remove(r.file.Name()) // is gone once it was renamed
+		}
 	}
 }
 
@@ -381,13 +411,13 @@ func (rs reports) write(result *load.Result) error {
 	var errs []error
 	for _, r := range rs {
 		err := r.write(r.file, result)
-		if err == nil {
+		if err == nil && !r.inPlace {
 			err = r.file.Chmod(0o644)
 		}
 		if closeErr := r.file.Close(); err == nil {
 			err = closeErr
 		}
-		if err == nil {
+		if err == nil && !r.inPlace {
 			err = os.Rename(r.file.Name(), r.path)
 		}
 		if err != nil {

@@ -116,8 +116,13 @@ func runLoad(cmd *cobra.Command, a app.LoadArgs) error {
 		return usageError{err}
 	case err != nil:
 		return err
+	}
+	for _, note := range verdict.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "dougong: "+note)
+	}
+	switch {
 	case verdict.Interrupted:
-		return codeError{exitInterrupted, errors.New("interrupted; the report covers what ran")}
+		return codeError{exitInterrupted, errors.New("interrupted; the reports cover what ran")}
 	}
 	return judged(verdict.Verdict)
 }

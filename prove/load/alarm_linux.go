@@ -11,12 +11,12 @@ import (
 // alarm wakes the dispatcher. The runtime's own timers wait in whole milliseconds when a program is otherwise idle, which
 // would send requests in bursts; a timerfd in the network poller wakes within microseconds.
 type alarm struct {
-	clock clock
+	clock *clock
 	file  *os.File
 	fd    int
 }
 
-func newAlarm(c clock) (*alarm, error) {
+func newAlarm(c *clock) (*alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("timer: %w", os.NewSyscallError("timerfd_create", err))

@@ -6,12 +6,12 @@ import "time"
 
 // alarm wakes the dispatcher, as exactly as the runtime's timers are.
 type alarm struct {
-	clock clock
+	clock *clock
 	timer *time.Timer
 	quit  chan struct{}
 }
 
-func newAlarm(c clock) (*alarm, error) {
+func newAlarm(c *clock) (*alarm, error) {
 	return &alarm{clock: c, timer: time.NewTimer(time.Hour), quit: make(chan struct{})}, nil
 }
 

@@ -69,6 +69,10 @@ func (c *caller) loop() {
 // call makes one request. It returns whether another is to be made at once.
 func (c *caller) call() bool {
 	u := c.u
+	if now := u.run.clock.now(); u.dispatched {
+		u.dispatched = false
+		u.run.pace.late.tick(u.due, now) // the way from the dispatcher to here is ours too
+	}
 	left := time.Duration(u.deadline.Load() - u.run.clock.now())
 	ctx, cancel := context.WithTimeout(c.ctx, max(left, time.Microsecond))
 	o := c.exchange(ctx, u)

@@ -266,6 +266,16 @@ func (s *step) fix(r *run) {
 // errField says that a rendered value would break the request apart.
 var errField = errors.New("a rendered path or header holds a control character")
 
+// fieldValue tells whether a rendered value may stand in a header or in metadata.
+func fieldValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // appendHTTP1 renders the request to dst; scratch is for its body and is returned grown.
 func (s *step) appendHTTP1(dst, scratch []byte, target *url.URL, c *script.Context) (request, grown []byte, err error) {
 	if s.fixed != nil {

@@ -34,7 +34,8 @@ func dialGRPC(d *dialer) (*grpc.ClientConn, error) {
 			return d.network.DialContext(ctx, "tcp", address)
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			// A target that is back is to be found at once: what comes meanwhile would be a failure of ours.
+			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.6, Jitter: 0, MaxDelay: 50 * time.Millisecond},
 			MinConnectTimeout: 5 * time.Second,
 		}),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithDisableHealthCheck(),
@@ -79,7 +80,10 @@ func (r *run) learn(ctx context.Context, d *dialer) error {
 				}
 				if conn == nil {
 					var err error
-					if conn, err = grpc.NewClient("passthrough:///"+d.address, grpc.WithTransportCredentials(plainOrTLS(d)), grpc.WithUserAgent("dougong-load")); err != nil {
+					if conn, err = grpc.NewClient("passthrough:///"+d.address, grpc.WithTransportCredentials(plainOrTLS(d)), grpc.WithUserAgent("dougong-load"),
+						grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+							return d.network.DialContext(ctx, "tcp", address)
+						})); err != nil {
 						return nil, err
 					}
 				}
@@ -183,7 +187,11 @@ func (g *grpcCall) exchange(ctx context.Context, u *user) (o outcome) {
 	if len(step.headers) > 0 {
 		pairs := make([]string, 0, 2*len(step.headers))
 		for _, h := range step.headers {
-			pairs = append(pairs, h.name, string(h.value.Append(nil, &u.vars)))
+			value := string(h.value.Append(nil, &u.vars))
+			if !fieldValue(value) {
+				return outcome{class: ClassLocal, err: errField}
+			}
+			pairs = append(pairs, h.name, value)
 		}
 		ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
 	}
@@ -205,7 +213,7 @@ func (g *grpcCall) exchange(ctx context.Context, u *user) (o outcome) {
 	}
 	o.end = u.run.clock.now()
 	if err != nil {
-		if class := classifyGRPC(err); class != "" {
+		if class := classifyGRPC(ctx, err); class != "" {
 			o.class, o.err = class, err
 			return o
 		}
@@ -261,7 +269,7 @@ func (g *grpcCall) stream(ctx context.Context, step *step, message []byte, o *ou
 
 // classifyGRPC tells failures of the connection from answers of the target; "" is an answer. The library says which
 // it is only in words.
-func classifyGRPC(err error) Class {
+func classifyGRPC(ctx context.Context, err error) Class {
 	s, ok := status.FromError(err)
 	if !ok {
 		return classify(err)
@@ -269,7 +277,9 @@ func classifyGRPC(err error) Class {
 	text := s.Message()
 	switch s.Code() {
 	case codes.DeadlineExceeded:
-		return ClassTimeout
+		if ctx.Err() != nil {
+			return ClassTimeout
+		} // else the target says so, and that is an answer
 	case codes.Unavailable:
 		switch {
 		case strings.Contains(text, "connection refused"), strings.Contains(text, "no route to host"), strings.Contains(text, "no such host"):

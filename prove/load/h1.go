@@ -47,11 +47,13 @@ type h1 struct {
 	conn net.Conn
 
 	// The request in flight. They belong to whoever has the state.
-	sender  net.Conn // conn, but never nil again
+	sender  net.Conn        // conn, but never nil again
+	raw     syscall.RawConn // of sender over plain TCP, where the dispatcher may write; else nil
 	reader  http1.Reader
 	answer  script.Answer
 	out, in uint64
-	used    bool // the connection has carried a request before this one
+	used    bool  // the connection has carried a request before this one
+	freed   int64 // when its last answer had come
 
 	own      requestBuffer // of the goroutine
 	fd       int           // the socket, while the goroutine reads from it in a callback; else -1
@@ -112,7 +114,7 @@ func (l *h1) keep(conn net.Conn) bool {
 func (l *h1) stopped() bool { return l.ctx.Err() != nil }
 
 func (l *h1) start() {
-	if l.state.CompareAndSwap(h1Idle, h1Claimed) && l.dialer.tls == nil && l.send(h1Claimed, &l.u.run.pace.buffer) {
+	if l.state.CompareAndSwap(h1Idle, h1Claimed) && l.raw != nil && l.send(h1Claimed, &l.u.run.pace.buffer) {
 		return
 	}
 	l.wake <- struct{}{}
@@ -125,13 +127,13 @@ func (l *h1) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil {
-		l.conn.SetReadDeadline(time.Unix(1, 0)) // the reader looks whether the request is still the same
+		l.conn.SetDeadline(time.Unix(1, 0)) // the reader looks whether the request is still the same
 	}
 }
 
 func (l *h1) stop() {
+	l.cancel() // before the lock: whoever holds it may wait for the reader to see it
 	l.mu.Lock()
-	l.cancel()
 	if l.conn != nil {
 		l.conn.Close()
 	}
@@ -193,9 +195,9 @@ func (l *h1) dial() bool {
 // whether a request waits for the next connection.
 func (l *h1) serve(waits bool) bool {
 	l.broken, l.waits = nil, false
-	l.sender = l.conn
-	if raw := l.raw(); raw != nil {
-		l.serveRaw(raw, waits)
+	l.sender, l.raw = l.conn, l.rawConn()
+	if l.raw != nil {
+		l.serveRaw(waits)
 	} else {
 		l.serveBlocking(waits)
 	}
@@ -225,10 +227,14 @@ func (l *h1) lost() bool {
 		return false
 	case u.expired(now):
 		return u.finish(outcome{class: ClassTimeout, err: os.ErrDeadlineExceeded, end: now, out: l.out, in: l.in})
-	case l.used && !l.reader.Began() && u.current().replays && (class == ClassClosed || class == ClassReset):
-		// The target closed a connection that lay idle while the request was under way. Every client sends an
-		// idempotent one again (RFC 9110, 9.2.2), and so do we, on the time of the first try.
+	case l.used && !l.reader.Began() && u.current().replays && (class == ClassClosed || class == ClassReset) && u.sent-l.freed > int64(idleClose):
+		// The target closed a connection that had lain idle while the request was under way. Every client sends an
+		// idempotent one again (RFC 9110, 9.2.2), and so do we, on the time of the first try. A connection that
+		// was in use just before is no such case: there the target ended a request, and that shows.
+		u.run.stats.replays.Add(1)
 		return true
+	case class == ClassTimeout && !l.reader.Began():
+		return true // the alarm for the request before it struck its write
 	}
 	return u.finish(outcome{class: class, err: l.broken, end: now, status: l.status(), out: l.out, in: l.in})
 }
@@ -239,6 +245,9 @@ func (l *h1) status() string {
 	}
 	return ""
 }
+
+// idleClose is how long a connection has to lie idle before its end is taken for an idle time-out of the target.
+const idleClose = 500 * time.Millisecond
 
 // codeNames avoids an allocation an answer.
 var codeNames = func() (names [600]string) {
@@ -255,7 +264,7 @@ func codeName(code int) string {
 	return strconv.Itoa(code)
 }
 
-func (l *h1) raw() syscall.RawConn {
+func (l *h1) rawConn() syscall.RawConn {
 	tcp, ok := l.conn.(*net.TCPConn)
 	if !ok || !rawReads {
 		return nil
@@ -271,56 +280,75 @@ func (l *h1) raw() syscall.RawConn {
 // returns false when the connection ended meanwhile. A write error ends the connection, which the reader notices.
 func (l *h1) send(from int32, buf *requestBuffer) bool {
 	u := l.u
-	step := u.current()
 	var err error
-	buf.request, buf.body, err = step.appendHTTP1(buf.request[:0], buf.body, u.run.target, &u.vars)
+	for {
+		buf.request, buf.body, err = u.current().appendHTTP1(buf.request[:0], buf.body, u.run.target, &u.vars)
+		if err == nil {
+			break
+		}
+		// It cannot be sent at all. The connection is none the worse for it.
+		if !l.state.CompareAndSwap(from, h1Idle) {
+			return false
+		}
+		if !u.finish(outcome{class: ClassLocal, err: err, end: u.run.clock.now()}) {
+			return true
+		}
+		if !l.state.CompareAndSwap(h1Idle, from) {
+			return false
+		}
+	}
+	step := u.current()
 	l.reader.KeepBody, l.reader.KeepHeader = step.looks, step.looks
 	l.reader.Begin(step.method == "HEAD")
 	l.out, l.in = uint64(len(buf.request)), 0
 	u.sent = u.run.clock.now()
 	conn, request := l.sender, buf.request
-	const atOnce = 32 << 10 // fits into the socket's buffer, so that the write does not wait
-	long := len(request) > atOnce
-	if long {
-		buf.request = nil // it belongs to the writer now
-		l.writing.Store(true)
-	}
 	if !l.state.CompareAndSwap(from, h1Busy) {
-		l.writing.Store(false)
 		return false
 	}
-	if long && err == nil {
-		l.writers.Go(func() {
-			_, err := conn.Write(request)
-			l.writing.Store(false)
-			if err != nil {
-				l.fail(conn, err)
-			}
-		})
+	if l.raw != nil {
+		request = request[l.writeNow(request, from):]
+		if len(request) > 0 {
+			l.writeLater(conn, append([]byte(nil), request...))
+		}
 		return true
 	}
-	if err == nil && from == h1Idle && l.fd >= 0 {
-		// The reader has the socket in hand and nobody else writes.
-		if n := writeNow(l.fd, request); n == len(request) {
-			return true
-		} else {
-			request = request[n:]
-		}
-	}
-	if err == nil {
-		_, err = conn.Write(request)
-	}
-	if err != nil {
+	if _, err := conn.Write(request); err != nil {
 		l.fail(conn, err)
 	}
 	return true
+}
+
+// writeNow writes what the socket takes without waiting: neither the dispatcher nor the reader may be held up by one
+// target that does not read. Where it was not all, the writer finds out why.
+func (l *h1) writeNow(request []byte, from int32) (n int) {
+	if from == h1Idle && l.fd >= 0 {
+		return writeNow(l.fd, request) // the reader has the socket in hand
+	}
+	l.raw.Write(func(fd uintptr) bool {
+		n = writeNow(int(fd), request)
+		return true
+	})
+	return n
+}
+
+// writeLater writes the rest of a request that the socket did not take at once.
+func (l *h1) writeLater(conn net.Conn, rest []byte) {
+	l.writing.Store(true)
+	l.writers.Go(func() {
+		_, err := conn.Write(rest)
+		l.writing.Store(false)
+		if err != nil {
+			l.fail(conn, err)
+		}
+	})
 }
 
 // fail ends a connection on which a request could not be sent. It wakes the reader, which closes: Close waits for
 // reads to end, and this may be called from within one.
 func (l *h1) fail(conn net.Conn, err error) {
 	l.writeErr.Store(&writeError{conn, err})
-	conn.SetReadDeadline(time.Unix(1, 0))
+	conn.SetDeadline(time.Unix(1, 0))
 }
 
 // failed returns why the request could not be sent on this connection, if so.
@@ -332,28 +360,30 @@ func (l *h1) failed() error {
 }
 
 // complete judges a whole answer and finds the next request, which it sends. It returns whether the connection goes
-// on.
-func (l *h1) complete(keep bool) bool {
+// on, and whether it lies idle now.
+func (l *h1) complete(keep bool) (goesOn, idle bool) {
 	u := l.u
 	step := u.current()
 	l.answer.Status, l.answer.Body = l.reader.Status(), l.reader.Body()
 	o := outcome{end: u.run.clock.now(), status: codeName(l.answer.Status), in: l.in, out: l.out}
 	o.class, o.err = step.judge(u, &l.answer)
-	l.used = true
+	l.used, l.freed = true, o.end
 	if !keep || !l.reader.KeepAlive() || l.writing.Load() {
 		l.state.Store(h1Down)
 		l.waits = u.finish(o)
-		return false
+		return false, false
 	}
 	l.state.Store(h1Idle) // the dispatcher may take it as soon as finish has parked the user
-	if u.finish(o) {
-		l.send(h1Idle, &l.own)
+	if !u.finish(o) {
+		return true, true
 	}
-	return true
+	l.send(h1Idle, &l.own)
+	return true, false
 }
 
-// feed takes what came. It returns whether the connection goes on, and whether an answer is awaited still.
-func (l *h1) feed(p []byte) (goesOn, awaits bool) {
+// feed takes what came. It returns whether the connection goes on, and whether to look for more at once: for the rest
+// of the answer, or for the end of a connection that would else lie idle.
+func (l *h1) feed(p []byte) (goesOn, more bool) {
 	if l.state.Load() != h1Busy {
 		return false, false // bytes that nobody asked for
 	}
@@ -366,7 +396,7 @@ func (l *h1) feed(p []byte) (goesOn, awaits bool) {
 	if !done {
 		return true, true
 	}
-	return l.complete(used == len(p)), false
+	return l.complete(used == len(p))
 }
 
 // closed takes the end of the connection.
@@ -388,7 +418,7 @@ func (l *h1) again(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || l.stopped() || l.failed() != nil || l.u.expired(l.u.run.clock.now()) {
 		return false
 	}
-	l.conn.SetReadDeadline(time.Time{})
+	l.conn.SetDeadline(time.Time{})
 	return true
 }
 
@@ -412,6 +442,11 @@ func (l *h1) serveBlocking(waits bool) {
 			}
 		}
 		waits = false
+		if l.used && hungUp(l.conn) {
+			l.state.Store(h1Down)
+			l.waits = true
+			return
+		}
 		l.send(h1Claimed, &l.own)
 		for l.state.Load() == h1Busy {
 			n, err := l.conn.Read(*buf)

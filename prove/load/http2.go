@@ -22,6 +22,7 @@ type h2conn struct {
 
 	mu      sync.Mutex
 	current *http.ClientConn
+	retired []*http.ClientConn // take no more requests, but may still answer some
 }
 
 func newH2Conn(d *dialer) *h2conn {
@@ -53,9 +54,19 @@ func (c *h2conn) get(ctx context.Context) (*http.ClientConn, error) {
 		return c.current, nil
 	}
 	if c.current != nil {
-		c.current.Close()
+		c.retired = append(c.retired, c.current)
 		c.current = nil
 	}
+	kept := c.retired[:0]
+	for _, old := range c.retired {
+		if old.InFlight() == 0 {
+			old.Close()
+		} else {
+			kept = append(kept, old)
+		}
+	}
+	clear(c.retired[len(kept):])
+	c.retired = kept
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -72,6 +83,19 @@ func (c *h2conn) close() {
 	defer c.mu.Unlock()
 	if c.current != nil {
 		c.current.Close()
+	}
+	for _, old := range c.retired {
+		old.Close()
+	}
+}
+
+// retire gives up a connection that takes no more requests.
+func (c *h2conn) retire(conn *http.ClientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == conn {
+		c.retired = append(c.retired, conn)
+		c.current = nil
 	}
 }
 
@@ -108,13 +132,24 @@ func (s *h2stream) exchange(ctx context.Context, u *user) (o outcome) {
 	if err != nil {
 		return outcome{class: ClassLocal, err: err}
 	}
-	conn, err := s.conn.get(ctx)
-	if err != nil {
-		return outcome{class: classify(err), err: err}
+	var response *http.Response
+	for range 4 {
+		var conn *http.ClientConn
+		if conn, err = s.conn.get(ctx); err != nil {
+			return outcome{class: classify(err), err: err}
+		}
+		o.out = uint64(len(s.body))
+		u.sent = u.run.clock.now()
+		if response, err = conn.RoundTrip(request); err == nil || !untouched(err) {
+			break
+		}
+		// The target has asked for a new connection (GOAWAY) and has not looked at this request (RFC 9113, 6.8).
+		s.conn.retire(conn)
+		u.run.stats.replays.Add(1)
+		if request, err = s.request(ctx, u, step); err != nil {
+			return outcome{class: ClassLocal, err: err}
+		}
 	}
-	o.out = uint64(len(s.body))
-	u.sent = u.run.clock.now()
-	response, err := conn.RoundTrip(request)
 	if err != nil {
 		o.class, o.err = classifyHTTP2(err), err
 		return o
@@ -143,22 +178,30 @@ func (s *h2stream) exchange(ctx context.Context, u *user) (o outcome) {
 
 func (s *h2stream) request(ctx context.Context, u *user, step *step) (*http.Request, error) {
 	s.path = append(append(append(s.path[:0], s.conn.scheme...), "://"...), u.run.target.Host...)
+	at := len(s.path)
 	s.path = step.path.Append(s.path, &u.vars)
+	if path := string(s.path[at:]); !fieldValue(path) || strings.Contains(path, " ") {
+		return nil, errField
+	}
 	s.body = step.body.Append(s.body[:0], &u.vars)
 	var body io.Reader
 	if len(s.body) > 0 {
 		body = bytes.NewReader(s.body)
 	}
-	request, err := http.NewRequestWithContext(ctx, step.method, string(s.path), body)
+	request, err := http.NewRequestWithContext(ctx, step.method, string(s.path[:at])+"/", body)
 	if err != nil {
 		return nil, err
 	}
+	request.URL.Opaque = string(s.path[len(s.conn.scheme)+1:]) // as it was rendered, whatever is in it
 	request.Header.Set("User-Agent", "dougong-load")
 	if len(s.body) > 0 {
 		request.Header.Set("Content-Type", contentType(s.body))
 	}
 	for _, header := range step.headers {
 		value := string(header.value.Append(nil, &u.vars))
+		if !fieldValue(value) {
+			return nil, errField
+		}
 		if strings.EqualFold(header.name, "host") {
 			request.Host = value
 			continue
@@ -166,6 +209,13 @@ func (s *h2stream) request(ctx context.Context, u *user, step *step) (*http.Requ
 		request.Header.Set(header.name, value)
 	}
 	return request, nil
+}
+
+// untouched tells whether the target has certainly not processed a request that failed.
+func untouched(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "client conn not usable") || strings.Contains(text, "client connection is closing") ||
+		strings.Contains(text, "graceful shutdown GOAWAY") || strings.Contains(text, "REFUSED_STREAM")
 }
 
 // classifyHTTP2 reads what the standard library only says in words.

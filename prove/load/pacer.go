@@ -27,6 +27,8 @@ type pacer struct {
 	armed    int64 // when the alarm goes off
 	stopped  bool  // nothing is begun any more
 	usedUp   bool  // there is no row left
+	starved  bool  // requests waited while users were thinking
+	lastDue  int64 // of what was begun
 	rand     *rand.Rand
 	seq      uint64
 	flying   int
@@ -109,7 +111,8 @@ func (p *pacer) arrive(u *user) bool {
 		p.left = false
 		return false
 	}
-	u.begin(int64(p.upcoming.At), p.upcoming.Part, k)
+	p.lastDue = int64(p.upcoming.At)
+	u.begin(p.lastDue, p.upcoming.Part, k)
 	p.upcoming, p.left = p.schedule.Next()
 	return true
 }
@@ -126,6 +129,8 @@ func (p *pacer) next(u *user, now int64, class Class) bool {
 		if due := int64(p.upcoming.At); p.left && due <= now && p.arrive(u) {
 			if p.head < len(p.idle) { // another was free for it: the dispatcher is late
 				p.late.record(due, now)
+			} else {
+				p.starve(due, now)
 			}
 			return true
 		}
@@ -137,13 +142,11 @@ func (p *pacer) next(u *user, now int64, class Class) bool {
 		think = max(think, int64(closedBackoff)) // a closed loop must not spin on a target that is gone
 	}
 	if now+think >= p.until {
-		p.stopped = true
 		p.land()
 		return false
 	}
 	k, ok := p.pick()
 	if !ok {
-		p.stopped = true
 		p.land()
 		return false
 	}
@@ -165,21 +168,38 @@ func unreachable(class Class) bool {
 	return false
 }
 
+// starve marks the time for which a request waits while users think, who hold connections that nothing is in flight on.
+// p.mu is held.
+func (p *pacer) starve(due, now int64) {
+	if len(p.later) > 0 && now-due > int64(5*time.Millisecond) {
+		p.starved = true
+		p.late.tick(due, now)
+	}
+}
+
+// behind tells for how long the request has been due that is due longest and has not been sent. p.mu is not held.
+func (p *pacer) behind(now int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.schedule == nil || !p.left || p.stopped {
+		return 0
+	}
+	return max(now-int64(p.upcoming.At), 0)
+}
+
 // follow is called by a user that has a further step of its scenario. It returns true when that is due at once.
 func (p *pacer) follow(u *user, now int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped { // the step was never due
+		p.land()
+		return false
+	}
 	think := int64(u.current().think)
 	u.due, u.sent = now+think, 0
 	u.deadline.Store(u.due + p.run.timeout)
 	if think == 0 {
 		return true
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		u.deadline.Store(0)
-		u.stripe.unfinished(u)
-		p.land()
-		return false
 	}
 	p.wait(u)
 	return false
@@ -212,7 +232,7 @@ func (p *pacer) land() {
 
 // settle closes settled once nothing is in flight and nothing more will be. p.mu is held.
 func (p *pacer) settle() {
-	if p.flying > 0 || !p.stopped && (p.left || p.schedule == nil) {
+	if p.flying > 0 || !p.stopped && p.left {
 		return
 	}
 	select {
@@ -263,6 +283,7 @@ func (p *pacer) dispatch() {
 		}
 		p.mu.Unlock()
 		p.late.record(u.due, now)
+		u.dispatched = true
 		u.link.start()
 	}
 }
@@ -296,7 +317,9 @@ func (p *pacer) due(now int64) (*user, int64) {
 			p.flying++
 			return u, 0
 		}
-		// Every user is busy: the first that is free takes it. What waited for the whole time-out has failed.
+		// Every user is busy: the first that is free takes it. What waited for the whole time-out has failed. That
+		// users think while requests wait for them is a lack of ours, not of the target.
+		p.starve(due, now)
 		if due+p.run.timeout > now {
 			return nil, min(at, due+p.run.timeout)
 		}
@@ -356,9 +379,16 @@ func (p *pacer) rate(now int64) float64 {
 	return p.schedule.Rate(time.Duration(now))
 }
 
-// early tells whether load ended before its time.
-func (p *pacer) early() bool {
+// offered is how long load was offered when everything is settled: to the end of the schedule, unless the rows were
+// used up before, or a closed loop had nothing left to do.
+func (p *pacer) offered(total time.Duration, now int64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.usedUp || p.schedule == nil
+	switch {
+	case p.schedule == nil:
+		return min(total, time.Duration(now))
+	case p.usedUp: // as long as the next would have taken to come
+		return min(total, max(time.Duration(p.lastDue), time.Duration(p.upcoming.At)))
+	}
+	return total
 }

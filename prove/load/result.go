@@ -80,6 +80,7 @@ type Client struct {
 	CPUSeconds    float64        `json:"cpu_seconds"`
 	CPUPerRequest float64        `json:"cpu_per_request_us"` // microseconds
 	PeakMemory    uint64         `json:"peak_memory_bytes"`  // resident, where the system tells
+	Replays       uint64         `json:"replays"`            // requests sent again on a new connection, as the target had closed the old one idle or asked for another
 	Connections   int            `json:"connections"`
 	Late          *hdr.Histogram `json:"late"` // of each request sent: how much later than it could have been, by the generator's own fault
 }
@@ -90,6 +91,7 @@ type Window struct {
 	Seconds    float64           `json:"seconds"`
 	Due        uint64            `json:"due"`        // requests that had to be sent
 	OK         uint64            `json:"ok"`         // answered, and every check held
+	Good       uint64            `json:"good"`       // good answers that came within the window, whenever they were due: what a rate is made of
 	Failed     map[Class]uint64  `json:"failed"`     // by class; classes without a failure are left out
 	Unfinished uint64            `json:"unfinished"` // no answer yet when the run was ended; neither good nor bad
 	Status     map[string]uint64 `json:"status"`     // answers by status: an HTTP code or a gRPC code's name
@@ -159,11 +161,12 @@ type RequestResult struct {
 // Interval is one second of the run, or more when the run is long: see Plan.MaxIntervals. Its requests are those
 // that were due within it; Done counts by the time of the answer.
 type Interval struct {
-	From     float64 `json:"from"`        // seconds since the start
-	Done     uint64  `json:"done"`        // answers and failures that came in this interval, whenever they were due
-	Late     bool    `json:"late"`        // the generator itself was late by more than Plan.LateAfter
-	LateMax  float64 `json:"late_max_ms"` // by how much at most, in milliseconds
-	InFlight int     `json:"in_flight"`   // requests in flight at the end of the interval
+	From        float64 `json:"from"`        // seconds since the start
+	Done        uint64  `json:"done"`        // answers and failures that came in this interval, whenever they were due
+	Late        bool    `json:"late"`        // the generator itself was late by more than Plan.LateAfter in more than a tenth of it: not judged
+	LateSeconds float64 `json:"late_s"`      // seconds of it in which the generator was so late
+	LateMax     float64 `json:"late_max_ms"` // by how much at most, in milliseconds
+	InFlight    int     `json:"in_flight"`   // requests in flight at the end of the interval
 	Window
 }
 
@@ -173,7 +176,7 @@ type Breakpoint struct {
 	Above     float64 `json:"above"`     // lowest rate at which one did not; 0 when the search ended at its ceiling
 	Precision float64 `json:"precision"` // (Above-Rate)/Rate
 	Trials    []Trial `json:"trials"`    // in the order in which they ran
-	Limit     string  `json:"limit"`     // what ended the search: "slo", "ceiling", "generator", "time", "interrupted"
+	Limit     string  `json:"limit"`     // what ended the search: "slo", "ceiling", "generator", "time", "target", "interrupted"
 }
 
 // Trial is a run at one rate.

@@ -3,12 +3,13 @@ package load
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,14 +48,8 @@ func Run(ctx context.Context, plan Plan, opt Options) (*Result, error) {
 
 // complete copies a plan, fills in what it leaves open, and validates it.
 func complete(plan Plan) (*Plan, error) {
-	data, err := json.Marshal(plan)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
-	}
-	p := new(Plan)
-	if err := json.Unmarshal(data, p); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
-	}
+	p := &plan
+	p.Scenarios = slices.Clone(plan.Scenarios) // its names are filled in below; the rest is only read
 	p.Drain = min(p.Drain, p.Timeout)
 	if p.Rows.Order == "" {
 		p.Rows.Order = RowsSequential
@@ -94,13 +89,15 @@ type run struct {
 	steps     []*step
 	variables int
 
-	clock   clock
+	clock   *clock
 	timeout int64
 	stats   *stats
 	pace    *pacer
 	users   []*user
 	total   time.Duration // of the schedule or the closed loop
 	parts   []schedule.Part
+
+	saturated bool // requests waited while this process used all the processor time it may
 }
 
 func execute(ctx context.Context, p *Plan, opt Options) (*Result, error) {
@@ -121,7 +118,7 @@ func prepare(p *Plan) (*run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: target: %w", ErrPlan, err)
 	}
-	r := &run{plan: p, proto: p.Protocol, target: target, seed: p.Seed, timeout: int64(p.Timeout), clock: clock{time.Now()}}
+	r := &run{plan: p, proto: p.Protocol, target: target, seed: p.Seed, timeout: int64(p.Timeout), clock: newClock()}
 	id := rand.Uint64()
 	r.id = hex.EncodeToString([]byte{byte(id), byte(id >> 8), byte(id >> 16), byte(id >> 24), byte(id >> 32)})
 	if limit := descriptors(); limit > 0 {
@@ -143,7 +140,11 @@ func prepare(p *Plan) (*run, error) {
 		r.total = time.Duration(p.Closed.Duration)
 		r.parts = []schedule.Part{{Name: fmt.Sprintf("%d users", p.Closed.Users), To: r.total}}
 	}
-	r.stats = newStats(len(r.parts), r.steps, p.MaxIntervals, time.Duration(p.LateAfter), time.Duration(p.Timeout))
+	var ends []int64
+	for _, part := range r.parts {
+		ends = append(ends, int64(part.To))
+	}
+	r.stats = newStats(ends, r.steps, p.MaxIntervals, time.Duration(p.LateAfter), time.Duration(p.Timeout))
 	r.pace = newPacer(r, s)
 	return r, nil
 }
@@ -187,6 +188,9 @@ func (r *run) preflight(ctx context.Context, d *dialer) error {
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(r.plan.Timeout), 10*time.Second))
 	defer cancel()
 	conn, err := d.open(ctx)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("interrupted before load began: %w", ctx.Err())
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrTarget, r.target.Host, err)
 	}
@@ -226,7 +230,7 @@ func (r *run) connect(ctx context.Context) error {
 	}
 	group.Wait()
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: interrupted before load began", ErrTarget)
+		return fmt.Errorf("interrupted before load began: %w", context.Cause(ctx))
 	}
 	if failed == r.plan.Connections {
 		return fmt.Errorf("%w: %s: %w", ErrTarget, r.target.Host, firstErr)
@@ -247,15 +251,14 @@ func (r *run) unlink() {
 
 // carryOut offers the load, waits for what is in flight, and reports.
 func (r *run) carryOut(ctx context.Context, opt Options) (*Result, error) {
-	started := time.Now()
 	cpu, _ := usage()
-	r.clock = clock{started}
 	wake, err := newAlarm(r.clock)
 	if err != nil {
 		r.unlink()
 		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
 	r.pace.alarm = wake
+	started := r.clock.begin()
 	helpers, stopHelpers := context.WithCancel(context.Background())
 	var group, dispatcher sync.WaitGroup
 	dispatcher.Go(func() { wake.run(r.pace.dispatch) })
@@ -296,9 +299,7 @@ func (r *run) await(ctx context.Context) (End, time.Duration) {
 	end, offered := EndFinished, r.total
 	select {
 	case <-r.pace.settled:
-		if r.pace.early() {
-			offered = min(offered, time.Duration(r.clock.now()))
-		}
+		offered = r.pace.offered(r.total, r.clock.now())
 	case <-ctx.Done():
 		now := r.clock.now()
 		end, offered = EndInterrupted, min(offered, time.Duration(now))
@@ -336,6 +337,7 @@ func (r *run) sweep(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	last := r.clock.now()
+	late, catchingUp := &r.pace.late, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -344,9 +346,20 @@ func (r *run) sweep(ctx context.Context) {
 		}
 		now := r.clock.now()
 		if due := last + int64(period); now-due > int64(2*time.Millisecond) {
-			r.pace.late.tick(due, now)
+			late.tick(due, now)
+			if now-due > r.stats.lateAfter {
+				// Answers to what was in flight may have been read late, and what was due meanwhile waits.
+				late.tick(min(due, r.oldest()), now)
+				catchingUp = true
+			}
 		}
 		last = now
+		if catchingUp {
+			behind := r.pace.behind(now)
+			if catchingUp = behind > r.stats.lateAfter; catchingUp {
+				late.tick(now-behind, now)
+			}
+		}
 		for _, u := range r.users {
 			if u.expired(now) {
 				u.link.expire()
@@ -355,11 +368,24 @@ func (r *run) sweep(ctx context.Context) {
 	}
 }
 
+// oldest is when the request was due that has been in flight longest; far in the future when there is none.
+func (r *run) oldest() int64 {
+	oldest := never
+	for _, u := range r.users {
+		if deadline := u.deadline.Load(); deadline != 0 {
+			oldest = min(oldest, max(deadline-r.timeout, 0))
+		}
+	}
+	return oldest
+}
+
 // watch joins the counts a few times a second and shows them.
 func (r *run) watch(ctx context.Context, show func(Progress)) {
 	const period = 250 * time.Millisecond
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
+	used, _ := usage()
+	last := r.clock.now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -367,8 +393,15 @@ func (r *run) watch(ctx context.Context, show func(Progress)) {
 		case <-ticker.C:
 		}
 		now := r.clock.now()
-		r.stats.collect(&r.pace.late, now)
 		flying, waiting := r.pace.look(now)
+		if cpu, _ := usage(); waiting > 0 && cpu-used > time.Duration(0.9*float64(now-last)*float64(runtime.GOMAXPROCS(0))) {
+			// Requests wait, and this process has no processor left: who is slow, it or the target, cannot be told.
+			r.pace.late.tick(last, now)
+			r.saturated = true
+		}
+		used, _ = usage()
+		last = now
+		r.stats.collect(&r.pace.late, now)
 		r.stats.inFlight(now, flying)
 		if show != nil {
 			show(r.progress(now, flying, waiting))
@@ -403,7 +436,7 @@ func (r *run) result(started time.Time, offered time.Duration, end End) *Result 
 	seconds := offered.Seconds()
 	res := &Result{
 		Schema: ResultSchema, Started: started.UTC(), Seconds: seconds, End: end,
-		Target: r.target.String(), Protocol: r.proto, Loop: OpenLoop,
+		Target: withoutSecrets(r.target.String()), Protocol: r.proto, Loop: OpenLoop,
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Procs: runtime.GOMAXPROCS(0), Go: runtime.Version()},
 		Client:  Client{Connections: r.plan.Connections, Late: r.pace.late.histogram()},
 		Plan:    redacted(r.plan),
@@ -415,6 +448,7 @@ func (r *run) result(started time.Time, offered time.Duration, end End) *Result 
 	res.Total = s.total.clone()
 	res.Total.Seconds = seconds
 	res.Total.Connects = s.connected
+	res.Client.Replays = s.replays.Load()
 	res.Total.Connect = s.connect.Clone()
 	for i, part := range r.parts {
 		length := min(part.To.Seconds(), seconds) - part.From.Seconds()
@@ -441,9 +475,8 @@ func (r *run) result(started time.Time, offered time.Duration, end End) *Result 
 		whole.Window = in.Window.clone()
 		if whole.From < seconds {
 			whole.Seconds = min(whole.Seconds, seconds-whole.From)
-			if whole.Late {
-				res.LateSeconds += whole.Seconds
-			} else {
+			res.LateSeconds += min(whole.LateSeconds, whole.Seconds)
+			if !whole.Late {
 				judged.Seconds += whole.Seconds
 				judged.add(&whole.Window)
 			}
@@ -477,13 +510,28 @@ func (r *run) conclude(res *Result) {
 		res.Verdict = VerdictInconclusive
 		res.Notes = append(res.Notes, fmt.Sprintf("no verdict: the generator was late in more than %.0f %% of the time; give it a quieter machine, a lower rate or a larger late_after", 100*r.plan.MaxLate))
 	}
+	if r.saturated {
+		res.Notes = append(res.Notes, "requests waited while the generator used all the processor time that it may have: those seconds are marked as late; give it more processors or a lower rate")
+	}
+	if r.pace.starved {
+		res.Notes = append(res.Notes, "requests waited for a connection while users were thinking between two steps: those seconds are marked as late; give it more connections")
+	}
+	if n := res.Client.Replays; n > 0 {
+		res.Notes = append(res.Notes, fmt.Sprintf("%d requests were sent again on a new connection, as the target had closed the old one idle or asked for another", n))
+	}
 	if n := res.Total.Failed[ClassLocal]; n > 0 {
+		if float64(n) > maxLocal*float64(res.Total.Due) && res.Verdict != VerdictNone {
+			res.Verdict = VerdictInconclusive
+		}
 		res.Notes = append(res.Notes, fmt.Sprintf("%d requests could not be sent for want of descriptors or ports on this machine, or because a rendered header broke; they do not count against the target", n))
 	}
 	if res.Total.Unfinished > 0 {
 		res.Notes = append(res.Notes, fmt.Sprintf("%d requests had no answer yet when the run was ended; they count neither as good nor as failed", res.Total.Unfinished))
 	}
 }
+
+// maxLocal is the share of requests that could not be sent above which nothing is said about the target.
+const maxLocal = 0.01
 
 func objectives(p *Plan) []SLO {
 	var slos []SLO
@@ -495,9 +543,28 @@ func objectives(p *Plan) []SLO {
 	return slos
 }
 
+const leftOut = "(left out)"
+
+var (
+	secretName  = regexp.MustCompile(`(?i)auth|token|key|secret|cookie|session|password|signature`)
+	queryValues = regexp.MustCompile(`([?&])([^=&#]*)=([^&#]*)`)
+)
+
+// withoutSecrets leaves out the values of a URL's query whose names speak of secrets.
+func withoutSecrets(url string) string {
+	return queryValues.ReplaceAllStringFunc(url, func(pair string) string {
+		name, _, _ := strings.Cut(pair, "=")
+		if secretName.MatchString(name) {
+			return name + "=" + leftOut
+		}
+		return pair
+	})
+}
+
 // redacted is a plan without what only its author should know.
 func redacted(p *Plan) *Plan {
 	c := *p
+	c.Target = withoutSecrets(p.Target)
 	c.Scenarios = nil
 	for _, s := range p.Scenarios {
 		steps := s.Steps
@@ -509,12 +576,12 @@ func redacted(p *Plan) *Plan {
 				if step.Headers == nil {
 					step.Headers = map[string]string{}
 				}
-				switch strings.ToLower(name) {
-				case "authorization", "cookie", "proxy-authorization", "x-api-key":
-					value = "(left out)"
+				if secretName.MatchString(name) {
+					value = leftOut
 				}
 				step.Headers[name] = value
 			}
+			step.Path = withoutSecrets(step.Path)
 			s.Steps = append(s.Steps, step)
 		}
 		c.Scenarios = append(c.Scenarios, s)

@@ -653,7 +653,7 @@ func TestRowsCannotBreakARequestApart(t *testing.T) {
 
 func TestMemoryIsBoundedByTheNumberOfIntervals(t *testing.T) {
 	t.Parallel()
-	s := newStats(1, []*step{{name: "x"}}, 4, time.Second, time.Second)
+	s := newStats([]int64{1 << 60}, []*step{{name: "x"}}, 4, time.Second, time.Second)
 	u := &user{scenario: &scenario{steps: s.steps}, stripe: s.stripes[0]}
 	var late lateness
 	for second := range int64(1000) {

@@ -22,6 +22,7 @@ const (
 	limitCeiling   = "ceiling"   // every SLO held up to the highest rate that was allowed
 	limitGenerator = "generator" // the generator could not keep up, so nothing is known about the target above
 	limitTime      = "time"      // the budget, before the precision was reached
+	limitTarget    = "target"    // the target was gone, and did not come back in time for the next trial
 	limitInterrupt = "interrupted"
 )
 
@@ -39,6 +40,7 @@ type searcher struct {
 	peak    uint64
 	started time.Time
 	samples []ErrorSample
+	tooFew  bool // the last trial had too few requests to be judged
 }
 
 func search(ctx context.Context, p *Plan, opt Options) (*Result, error) {
@@ -60,15 +62,19 @@ func (s *searcher) bracket(ctx context.Context) error {
 			if s.result == nil {
 				return err
 			}
-			s.point.Limit = limitGenerator
 			return nil
 		}
 		switch {
+		case verdict == VerdictInconclusive && s.tooFew && rate < s.plan.Search.To && s.room(ctx, 1):
+			s.point.Limit = limitSLO
+			continue // a higher rate has more requests
 		case verdict == VerdictPass && rate >= s.plan.Search.To:
 			s.point.Limit = limitCeiling
 			return nil
 		case verdict == VerdictPass && s.room(ctx, 1):
 			continue
+		case verdict == VerdictPass:
+			s.point.Limit = limitTime
 		case verdict == VerdictFail && s.point.Rate == 0 && rate > 1 && s.room(ctx, 1):
 			// Too much from the start: look below.
 			if below := rate / 8; below >= 1 {
@@ -156,6 +162,10 @@ func (s *searcher) trial(ctx context.Context, rate float64, phase string) (Verdi
 		}
 		result, err := s.run(ctx, rate)
 		if err != nil {
+			if s.result != nil && ctx.Err() == nil {
+				s.point.Limit = limitTarget
+				s.result.Errors = append(s.result.Errors, ErrorSample{Class: ClassRefused, At: s.clock, Message: err.Error()})
+			}
 			return VerdictInconclusive, err
 		}
 		s.add(result)
@@ -211,11 +221,13 @@ func (s *searcher) verdict(r *Result, rate float64) (Verdict, string) {
 	if r.End == EndInterrupted {
 		return VerdictInconclusive, "interrupted"
 	}
+	s.tooFew = false
 	if r.Verdict == VerdictInconclusive {
 		reason := "the generator was late"
 		for _, slo := range r.SLO {
 			if slo.Reason != "" {
 				reason = slo.SLO + ": " + slo.Reason
+				s.tooFew = r.LateSeconds == 0
 			}
 		}
 		return VerdictInconclusive, reason
@@ -225,17 +237,36 @@ func (s *searcher) verdict(r *Result, rate float64) (Verdict, string) {
 			return VerdictFail, slo.SLO
 		}
 	}
-	var done uint64
-	for _, in := range r.Intervals {
-		if in.From < r.Seconds {
-			done += in.Done
-		}
-	}
-	inFlight := rate * float64(r.Total.Latency.Quantile(0.5)) / 1e9
-	if left := float64(r.Total.Due) - float64(done); left > 0.03*float64(r.Total.Due)+inFlight+1 {
+	if !keptUp(r, rate) {
 		return VerdictFail, "the target does not keep up"
 	}
 	return VerdictPass, ""
+}
+
+// keptUp tells whether answers came as fast as requests were due, once the first had had their time: a target whose
+// queue grows is behind from then on, whatever the latency is that its queue makes.
+func keptUp(r *Result, rate float64) bool {
+	if r.Total.Unfinished > 0 || len(r.Intervals) == 0 {
+		return r.Total.Unfinished == 0
+	}
+	// The least latency is that of the target without a queue.
+	settled := 1 + int(float64(r.Intervals[0].Latency.Min())/1e9+0.9)
+	whole := int(r.Seconds)
+	if settled >= whole {
+		return true // too slow for so short a trial to tell; but every answer came
+	}
+	var came float64
+	for _, in := range r.Intervals[:min(whole, len(r.Intervals))] {
+		if int(in.From) >= settled {
+			came += float64(in.Done)
+		}
+	}
+	asked := rate * float64(whole-settled)
+	spare := 1.0
+	if r.Plan.Open != nil && r.Plan.Open.Poisson {
+		spare += 3 * math.Sqrt(asked) // what is due varies itself
+	}
+	return came >= 0.97*asked-spare
 }
 
 // close tells whether a trial failed although the target kept up: a hiccup of the machine looks like that, so it is
@@ -245,17 +276,18 @@ func (s *searcher) close(r *Result, rate float64) bool { return s.goodput(r) > 0
 // goodput is how many good answers a second came within the latency that the SLO names.
 func (s *searcher) goodput(r *Result) float64 {
 	w := &r.Total
-	good := float64(w.OK)
+	good := 1.0
 	bound := math.Inf(1)
 	for _, slo := range objectives(s.plan) {
 		if slo.isLatency() && slo.of == "" && slo.figure != "min" && slo.figure != "mean" {
 			bound = min(bound, slo.bound)
 		}
 	}
-	if !math.IsInf(bound, 1) {
-		good -= max(float64(w.Latency.CountAbove(int64(bound)))-float64(w.Failed[ClassTimeout]), 0)
+	if !math.IsInf(bound, 1) && w.OK > 0 {
+		slow := max(float64(w.Latency.CountAbove(int64(bound)))-float64(w.Failed[ClassTimeout]), 0)
+		good = max(1-slow/float64(w.OK), 0)
 	}
-	return max(good, 0) / max(r.Seconds, 1e-9)
+	return good * float64(w.Good) / max(r.Seconds, 1e-9)
 }
 
 // add joins a trial to the totals of the search.
@@ -301,6 +333,12 @@ func (s *searcher) conclude(ctx context.Context) *Result {
 	case b.Rate == 0:
 		r.Verdict = VerdictFail
 		r.Notes = append(r.Notes, fmt.Sprintf("the objectives do not hold at the lowest rate tried, %.4g/s", b.Above))
+	case b.Limit == limitTarget:
+		r.Verdict = VerdictFail
+		r.Notes = append(r.Notes, fmt.Sprintf("the target went away after a trial, when %.4g/s had held; the last error tells how", b.Rate))
+	case b.Above == 0 && b.Limit == limitTime:
+		r.Verdict = VerdictPass
+		r.Notes = append(r.Notes, fmt.Sprintf("the time was over while the objectives still held, at %.4g/s; the breakpoint lies above", b.Rate))
 	case b.Limit == limitCeiling:
 		r.Verdict = VerdictPass
 		r.Notes = append(r.Notes, fmt.Sprintf("the objectives hold up to the ceiling of the search, %.4g/s; the breakpoint lies above", b.Rate))

@@ -137,7 +137,7 @@ func (s SLO) Judge(w *Window) SLOResult {
 	case "rate":
 		r.Unit = "rps"
 		if w.Seconds > 0 {
-			r.Value = float64(w.OK) / w.Seconds
+			r.Value = float64(w.Good) / w.Seconds
 		}
 	case "errors":
 		r.Unit = "share"

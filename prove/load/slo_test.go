@@ -10,7 +10,7 @@ import (
 
 // measured is a window of 1,000 requests: 985 good within 1 to 985 ms, 5 time-outs after a second, 10 refused at once.
 func measured() *Window {
-	w := &Window{Seconds: 10, Due: 1000, OK: 985, Failed: map[Class]uint64{ClassTimeout: 5, ClassRefused: 10}, Latency: new(hdr.Histogram), Service: new(hdr.Histogram), Rejected: new(hdr.Histogram)}
+	w := &Window{Seconds: 10, Due: 1000, OK: 985, Good: 985, Failed: map[Class]uint64{ClassTimeout: 5, ClassRefused: 10}, Latency: new(hdr.Histogram), Service: new(hdr.Histogram), Rejected: new(hdr.Histogram)}
 	for i := range int64(985) {
 		w.Latency.Record((i + 1) * 1e6)
 		w.Service.Record(1e6)
@@ -108,7 +108,7 @@ func FuzzWebSocket(f *testing.F) {
 		p := DefaultPlan()
 		p.MaxBody = 1 << 10
 		s := &step{name: "x"}
-		r := &run{plan: &p, steps: []*step{s}, clock: clock{time.Now()}, stats: newStats(1, []*step{s}, 4, time.Second, time.Second)}
+		r := &run{plan: &p, steps: []*step{s}, clock: newClock(), stats: newStats([]int64{1 << 60}, []*step{s}, 4, time.Second, time.Second)}
 		w := &webSocket{u: &user{run: r, stripe: r.stats.stripes[0]}, arrived: make(chan error, 1)}
 		if err := w.readAll(sink{}, reader(data)); err == nil {
 			t.Fatal("the end of the connection was not told")

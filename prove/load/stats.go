@@ -3,6 +3,7 @@ package load
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dougong-io/dougong/prove/hdr"
@@ -10,6 +11,7 @@ import (
 
 const (
 	samplesAClass = 5
+	lateShare     = 0.1 // of an interval of several seconds, above which it is not judged
 	sparkSeconds  = 120
 )
 
@@ -31,21 +33,26 @@ type stats struct {
 	connect   hdr.Histogram
 	connected uint64
 	lateAfter int64
+	lateIn    map[int]bool // recent seconds that are counted as late
+	replays   atomic.Uint64
 	settled   int64 // after so long, in nanoseconds, a request has ended
 	packed    int   // intervals that are packed
+
+	ends        []int64 // of the parts
+	packedParts int
 }
 
-func newStats(parts int, steps []*step, limit int, lateAfter, timeout time.Duration) *stats {
+func newStats(ends []int64, steps []*step, limit int, lateAfter, timeout time.Duration) *stats {
 	s := &stats{
 		length: 1, limit: max(limit, 2), lateAfter: int64(lateAfter), settled: int64(timeout),
-		parts: make([]Window, parts), steps: steps, bySteps: map[*step]*Window{},
-		samples: map[Class][]ErrorSample{}, connects: map[int]uint64{},
+		ends: ends, parts: make([]Window, len(ends)), steps: steps, bySteps: map[*step]*Window{},
+		samples: map[Class][]ErrorSample{}, lateIn: map[int]bool{}, connects: map[int]uint64{},
 	}
 	for _, step := range steps {
 		s.bySteps[step] = new(Window)
 	}
 	for range runtime.GOMAXPROCS(0) {
-		s.stripes = append(s.stripes, &stripe{rows: map[rowKey]*row{}, done: map[int]uint64{}})
+		s.stripes = append(s.stripes, &stripe{rows: map[rowKey]*row{}, parts: ends})
 	}
 	return s
 }
@@ -89,7 +96,9 @@ func (s *stats) keep(class Class, at int64, step *step, message string) {
 func (s *stats) connectedIn(now int64, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connects[max(int(now/1e9), 0)]++
+	if now >= 0 { // else it was set up before load began
+		s.connects[int(now/1e9)]++
+	}
 	s.connect.Record(int64(d))
 	s.connected++
 }
@@ -97,17 +106,19 @@ func (s *stats) connectedIn(now int64, d time.Duration) {
 // collect joins what was counted since the last call.
 func (s *stats) collect(late *lateness, now int64) {
 	for _, stripe := range s.stripes {
-		rows, done := stripe.drain()
+		rows := stripe.drain()
 		s.mu.Lock()
 		for key, r := range rows {
 			r.flushCode()
-			r.addTo(s.interval(key.second))
+			in := &s.intervals[s.at(key.second)]
+			in.Done += r.done
+			if key.part == afterEnd {
+				continue // an answer to what is counted elsewhere
+			}
+			r.addTo(&in.Window)
 			r.addTo(&s.parts[key.part])
 			r.addTo(s.bySteps[key.step])
 			r.addTo(&s.total)
-		}
-		for second, n := range done {
-			s.intervals[s.at(second)].Done += n
 		}
 		s.mu.Unlock()
 		stripe.giveBack(rows)
@@ -122,9 +133,18 @@ func (s *stats) collect(late *lateness, now int64) {
 	for second, ns := range worst {
 		in := &s.intervals[s.at(second)]
 		in.LateMax = max(in.LateMax, float64(ns)/1e6)
-		in.Late = in.Late || ns > s.lateAfter
+		if ns > s.lateAfter && !s.lateIn[second] {
+			s.lateIn[second] = true
+			in.LateSeconds++
+		}
+		in.Late = in.LateSeconds > lateShare*in.Seconds
 	}
-	s.pack(int(now/1e9) - int(s.settled/1e9) - 2)
+	for second := range s.lateIn {
+		if int64(second) < now/1e9-600 {
+			delete(s.lateIn, second)
+		}
+	}
+	s.pack(int(max(now, 0)/1e9) - int(s.settled/1e9) - 2)
 }
 
 // pack makes intervals small to which nothing will be added any more: those before a second. s.mu is held.
@@ -135,6 +155,13 @@ func (s *stats) pack(second int) {
 		in.Service.Pack()
 		in.Rejected.Pack()
 		s.packed++
+	}
+	for s.packedParts < len(s.parts) && s.ends[s.packedParts] < int64(second)*1e9 {
+		part := &s.parts[s.packedParts]
+		part.Latency.Pack()
+		part.Service.Pack()
+		part.Rejected.Pack()
+		s.packedParts++
 	}
 }
 
@@ -162,11 +189,12 @@ func (s *stats) double() {
 		if i+1 < len(s.intervals) {
 			b := &s.intervals[i+1]
 			a.Done += b.Done
-			a.Late = a.Late || b.Late
+			a.LateSeconds += b.LateSeconds
 			a.LateMax = max(a.LateMax, b.LateMax)
 			a.InFlight = b.InFlight
 			a.add(&b.Window)
 		}
+		a.Late = a.LateSeconds > lateShare*a.Seconds
 		joined = append(joined, a)
 	}
 	s.intervals = joined
@@ -177,6 +205,7 @@ func (s *stats) double() {
 // addTo counts r in w.
 func (r *row) addTo(w *Window) {
 	w.OK += r.ok
+	w.Good += r.good
 	w.Unfinished += r.unfinished
 	due := r.ok + r.unfinished
 	for i, n := range r.failed {
@@ -221,6 +250,7 @@ func joined(a, b *hdr.Histogram) *hdr.Histogram {
 func (w *Window) add(o *Window) {
 	w.Due += o.Due
 	w.OK += o.OK
+	w.Good += o.Good
 	w.Unfinished += o.Unfinished
 	for class, n := range o.Failed {
 		if w.Failed == nil {

@@ -16,6 +16,7 @@ type rowKey struct {
 // row counts the requests of one second, stage and step.
 type row struct {
 	ok, unfinished            uint64
+	done, good                uint64 // answers, and good ones, that came in this second and stage
 	failed                    [classes]uint64
 	codes                     map[string]uint64
 	lastCode                  string // the status of the last answer, counted in lastCount until another comes
@@ -30,10 +31,30 @@ type stripe struct {
 	rows  map[rowKey]*row
 	key   rowKey // of last
 	last  *row
-	done  map[int]uint64 // second → answers that came in it
-	doneS int
-	doneN uint64
+	parts []int64 // when each stage ends
 	free  []*row
+}
+
+// afterEnd is the stage of answers that came when nothing was due any more.
+const afterEnd = -1
+
+// partAt is the stage in which a time lies that is not before the one given.
+func (s *stripe) partAt(from int, at int64) int {
+	for ; from < len(s.parts); from++ {
+		if at < s.parts[from] {
+			return from
+		}
+	}
+	return afterEnd
+}
+
+// answered counts an answer when it came. s.mu is held.
+func (s *stripe) answered(end int64, from int, step *step, good bool) {
+	r := s.row(rowKey{int(end / 1e9), s.partAt(from, end), step})
+	r.done++
+	if good {
+		r.good++
+	}
 }
 
 // row returns the row of key. s.mu is held.
@@ -61,7 +82,6 @@ func (s *stripe) record(u *user, o *outcome) {
 	if u.sent == 0 {
 		fromSent = fromDue
 	}
-	end := int(o.end / 1e9)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.row(rowKey{second, part, step})
@@ -88,11 +108,7 @@ func (s *stripe) record(u *user, o *outcome) {
 	r.in += o.in
 	r.out += o.out
 	r.messages += o.messages
-	if end != s.doneS {
-		s.flushDone()
-		s.doneS = end
-	}
-	s.doneN++
+	s.answered(o.end, part, step, o.class == "")
 }
 
 // missed counts a request that waited for a user until its time-out.
@@ -103,11 +119,7 @@ func (s *stripe) missed(due int64, part int, step *step, now int64) {
 	r.failed[classIndex(ClassTimeout)]++
 	r.latency.Record(now - due)
 	r.service.Record(now - due)
-	if end := int(now / 1e9); end != s.doneS {
-		s.flushDone()
-		s.doneS = end
-	}
-	s.doneN++
+	s.answered(now, part, step, false)
 }
 
 // unfinished counts the current request of u as neither good nor bad.
@@ -117,13 +129,6 @@ func (s *stripe) unsent(due int64, part int, step *step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.row(rowKey{int(due / 1e9), part, step}).unfinished++
-}
-
-func (s *stripe) flushDone() {
-	if s.doneN > 0 {
-		s.done[s.doneS] += s.doneN
-		s.doneN = 0
-	}
 }
 
 func (r *row) flushCode() {
@@ -137,13 +142,12 @@ func (r *row) flushCode() {
 }
 
 // drain takes what was counted since the last call. The caller gives the rows back when it has read them.
-func (s *stripe) drain() (rows map[rowKey]*row, done map[int]uint64) {
+func (s *stripe) drain() (rows map[rowKey]*row) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flushDone()
-	rows, done = s.rows, s.done
-	s.rows, s.done, s.last = make(map[rowKey]*row, len(rows)), make(map[int]uint64, 2), nil
-	return rows, done
+	rows = s.rows
+	s.rows, s.last = make(map[rowKey]*row, len(rows)), nil
+	return rows
 }
 
 // giveBack takes rows that drain gave out for use again.
@@ -172,7 +176,7 @@ func (r *row) reset() {
 func (s *stripe) pushed(now int64, size int, step *step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.row(rowKey{max(int(now/1e9), 0), 0, step})
+	r := s.row(rowKey{max(int(now/1e9), 0), max(s.partAt(0, now), 0), step})
 	r.messages++
 	r.in += uint64(size)
 }

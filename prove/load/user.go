@@ -25,6 +25,8 @@ type user struct {
 	sent     int64 // when it was; 0 when it was not
 	part     int   // stage to which the current scenario belongs
 
+	dispatched bool // by the dispatcher, which has counted how late it was itself
+
 	deadline atomic.Int64 // of the request in flight, by the run's clock; 0 when there is none
 }
 

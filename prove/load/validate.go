@@ -142,6 +142,12 @@ func (p *Plan) validateScenarios(fault func(field, format string, args ...any)) 
 			if step.Binary && proto != WebSocket || step.Expect > 0 && proto != WebSocket && proto != GRPC {
 				fault(at, "binary is for ws, expect for ws and streams of grpc")
 			}
+			if proto == WebSocket && (step.Path != "" || step.Method != "") {
+				fault(at, "path and method: a WebSocket has the path of the target, and no method")
+			}
+			if proto == GRPC && step.Path != "" {
+				fault(at, "path: gRPC has none; the method says what is called")
+			}
 			if proto == GRPC && step.Method == "" {
 				fault(at, "method: gRPC needs one, such as package.Service/Method")
 			}

@@ -49,18 +49,25 @@ func (w *webSocket) open(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	header := http.Header{"User-Agent": {"dougong-load"}}
+	step := w.u.run.steps[0]
 	if w.u.scenario != nil {
-		for _, h := range w.u.current().headers {
-			header.Set(h.name, string(h.value.Append(nil, &w.u.vars)))
-		}
-	} else {
-		for _, h := range w.u.run.steps[0].headers {
-			header.Set(h.name, string(h.value.Append(nil, &w.u.vars)))
+		step = w.u.current()
+	}
+	header := http.Header{"User-Agent": {"dougong-load"}}
+	dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}
+	for _, h := range step.headers {
+		value := string(h.value.Append(nil, &w.u.vars))
+		switch {
+		case !fieldValue(value):
+			conn.Close()
+			return errField
+		case strings.EqualFold(h.name, "host"):
+			dialer.Host = value
+		default:
+			header.Set(h.name, value)
 		}
 	}
 	target := *w.u.run.target
-	dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}
 	early, _, err := dialer.Upgrade(conn, &target)
 	if err != nil {
 		conn.Close()
@@ -132,7 +139,7 @@ func (w *webSocket) readAll(conn net.Conn, r *bufio.Reader) error {
 		if err := ws.CheckHeader(h, frameState(inMessage)); err != nil {
 			return fmt.Errorf("%w: %w", errFrame, err)
 		}
-		if h.Masked || !h.OpCode.IsControl() && total+h.Length > limit {
+		if h.Masked || !h.OpCode.IsControl() && (h.Length < 0 || h.Length > limit-total) {
 			return fmt.Errorf("%w: a masked frame, or a message of more than %d bytes", errFrame, limit)
 		}
 		if h.OpCode.IsControl() {
@@ -153,12 +160,15 @@ func (w *webSocket) readAll(conn net.Conn, r *bufio.Reader) error {
 		if !inMessage {
 			message, total = message[:0], 0
 		}
-		at := len(message)
-		message = append(message, make([]byte, h.Length)...)
-		if _, err := io.ReadFull(r, message[at:]); err != nil {
-			return err
-		}
 		total += h.Length
+		for left := h.Length; left > 0; { // memory is taken as bytes come, not as they are announced
+			at := len(message)
+			message = append(message, make([]byte, min(left, 32<<10))...)
+			if _, err := io.ReadFull(r, message[at:]); err != nil {
+				return err
+			}
+			left -= int64(len(message) - at)
+		}
 		if inMessage = !h.Fin; !inMessage {
 			w.take(message)
 		}

@@ -50,7 +50,9 @@ type Reader struct {
 	left    int64 // of the body or the chunk
 	read    int64 // of the body
 	trailer int
-	seen    bool // a byte of this response has come
+	framing int64 // bytes of chunk sizes and their extensions
+	interim int   // interim responses before this one
+	seen    bool  // a byte of this response has come
 }
 
 // Begin makes r ready for the next response; head says that the request was a HEAD.
@@ -59,7 +61,7 @@ func (r *Reader) Begin(head bool) {
 	r.state = inHead
 	r.head, r.fields, r.own = r.head[:0], r.fields[:0], r.own[:0]
 	r.body, r.gathers = nil, false
-	r.left, r.read, r.trailer, r.seen = 0, 0, 0, false
+	r.left, r.read, r.trailer, r.framing, r.interim, r.seen = 0, 0, 0, 0, 0, false
 }
 
 // Status returns the status code once the head is complete.
@@ -232,6 +234,10 @@ func (r *Reader) parseHead(head []byte) error {
 	case status == 101:
 		return broken("a switch of protocols that was not asked for")
 	case status < 200: // an interim response; the final one follows
+		const most = 16
+		if r.interim++; r.interim > most {
+			return broken("more than %d interim answers", most)
+		}
 		r.keepAlive = false
 	case r.noBody, status == 204, status == 304:
 		r.state = complete
@@ -315,6 +321,10 @@ func (r *Reader) feedLine(p []byte, then func(*Reader, []byte) error) (int, erro
 }
 
 func (r *Reader) chunkSize(line []byte) error {
+	// A chunk of a byte takes five around it; what is far more is extensions without end.
+	if r.framing += int64(len(line)); r.framing > int64(r.MaxHeader)+16*r.read {
+		return broken("%d bytes of chunk sizes around a body of %d", r.framing, r.read)
+	}
 	digits, _, _ := bytes.Cut(line, []byte(";")) // extensions say nothing to us
 	size, ok := number(bytes.TrimRight(digits, " \t"), 16)
 	if !ok {

@@ -127,6 +127,8 @@ func TestBrokenAnswersAreRefused(t *testing.T) {
 		"chunk size":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk size"},
 		"chunk size empty":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", "chunk size"},
 		"chunk too large":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFF\r\n", "more than the"},
+		"endless extensions":   {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+long[:2000]+"\r\nx\r\n", 10), "chunk sizes around"},
+		"endless interim":      {strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 20), "interim"},
 		"chunk longer":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", "longer than its size"},
 		"endless chunk line":   {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + long, "line of the chunked coding"},
 		"endless trailer":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("A: b\r\n", 1000), "trailers of more than"},

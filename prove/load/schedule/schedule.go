@@ -51,7 +51,8 @@ func New(spec *Spec, seed uint64) (*Schedule, error) {
 			return nil, err
 		}
 		s.recorded = times
-		length := times[len(times)-1] + 1 // the last is still within
+		// The last is still within; times that are all one would else make a rate without bound.
+		length := max(times[len(times)-1]+1, time.Second)
 		s.parts = []Part{{Name: "recorded", To: length, Rate: float64(len(times)) / max(length.Seconds(), 1e-9)}}
 		return s, nil
 	}
