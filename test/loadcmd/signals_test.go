@@ -27,7 +27,7 @@ func TestInterruptReportsWhatRan(t *testing.T) {
 		if code := p.exit(); code != 130 {
 			t.Errorf("%v: exit code %d", s, code)
 		}
-		if !strings.Contains(p.stdout.String(), "interrupted after") || !strings.Contains(p.stderr.String(), "the report covers what ran") {
+		if !strings.Contains(p.stdout.String(), "interrupted after") || !strings.Contains(p.stderr.String(), "the reports cover what ran") {
 			t.Errorf("%v: it does not say that it was interrupted", s)
 		}
 		r := readReports(t, dir)
