@@ -181,8 +181,9 @@ func TestNothingIsSentAfterAnInterruption(t *testing.T) {
 		t.Fatal(err)
 	}
 	consistent(t, r)
-	if r.End != EndInterrupted || uint64(seen.Load()) != r.Total.Due {
-		t.Errorf("the target saw %d requests, the result tells of %d", seen.Load(), r.Total.Due)
+	// What was due and had not been sent is told as unfinished.
+	if n := uint64(seen.Load()); r.End != EndInterrupted || n > r.Total.Due || n < r.Total.Due-r.Total.Unfinished || r.Total.Unfinished > 20 {
+		t.Errorf("the target saw %d requests, the result tells of %d, %d of them unfinished", n, r.Total.Due, r.Total.Unfinished)
 	}
 }
 
