@@ -144,7 +144,8 @@ func (s *searcher) beyond(ctx context.Context) {
 
 // room tells whether the budget holds so many trials more.
 func (s *searcher) room(ctx context.Context, trials int) bool {
-	need := time.Duration(trials) * (time.Duration(s.plan.Search.Trial) + pause)
+	const spare = 500 * time.Millisecond // to connect, and for the last answers
+	need := time.Duration(trials)*(time.Duration(s.plan.Search.Trial)+pause) + spare
 	return ctx.Err() == nil && time.Since(s.began)+need <= time.Duration(s.plan.Search.Budget)
 }
 
