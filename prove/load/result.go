@@ -23,7 +23,7 @@ type Result struct {
 	Loop     Loop      `json:"loop"`
 	Machine  Machine   `json:"machine"`
 	Client   Client    `json:"client"`
-	Plan     *Plan     `json:"plan"` // as it ran: defaults filled in, secrets left out
+	Plan     *Plan     `json:"plan"` // as it ran: defaults filled in; secrets in headers and queries left out, those in bodies not
 
 	Total     Window          `json:"total"`
 	Judged    Window          `json:"judged"` // Total without the late intervals: what SLOs are held against
@@ -231,11 +231,11 @@ func (w *Window) ErrorShare() float64 {
 type Progress struct {
 	Elapsed   time.Duration
 	Total     time.Duration // 0 when it is not known, as in a search
-	Phase     string        // "connecting", a stage's name, "draining", "search 400/s"
+	Phase     string        // a stage's name, "draining" or "search 400/s"
 	Rate      float64       // that the schedule asks for now; 0 in a closed loop
 	InFlight  int
-	Waiting   uint64 // due, but without a free connection yet
-	Connected int
+	Waiting   uint64    // due, but without a free connection yet
+	Connected int       // connections of the plan
 	Last      Interval  // the last whole second, of which late answers may still be missing
 	Sum       Window    // so far
 	Done      []float64 // answers in each of the last seconds, at most 120, oldest first

@@ -11,39 +11,19 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	_ "github.com/dougong-io/dougong/internal/cli" // what the binary is made of: a change makes a cached result void
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 // binary is the program under test, built once as it is shipped: without cgo.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "dougong-e2e-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "dougong")
-		build := exec.Command("go", "build", "-o", binary, "../../cmd/dougong")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &binary)) }
 
 // patience is how long a test waits for something that must happen. It is no measure of speed.
 const patience = 60 * time.Second
@@ -53,26 +33,9 @@ type process struct {
 	t           *testing.T
 	cmd         *exec.Cmd
 	http, admin string // base URLs
-	stdout      lockedBuffer
-	stderr      lockedBuffer
+	stdout      testenv.Buffer
+	stderr      testenv.Buffer
 	ended       chan struct{}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start runs `dougong args…` on ports of the system's choice with environment overrides, and does not wait
@@ -80,22 +43,16 @@ func (l *lockedBuffer) String() string {
 func start(t *testing.T, args []string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
-	p.cmd.Env = environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
+	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.run()
 	return p
 }
 
-// environment is the test's own without what would configure the process, and what is given.
-func environment(more []string) []string {
-	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "DOUGONG_") })
-	return append(own, more...)
-}
-
 func (p *process) run() {
 	t := p.t
 	t.Helper()
-	endWithParent(p.cmd)
+	testenv.EndWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +203,7 @@ func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr s
 	defer cancel()
 	var out, err bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = environment(env)
+	cmd.Env = testenv.Environment(env)
 	cmd.Stdout, cmd.Stderr = &out, &err
 	cmd.Run()
 	return cmd.ProcessState.ExitCode(), out.String(), err.String()

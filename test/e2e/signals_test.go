@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 // inFlight waits until the process says that n predictions are in flight.
@@ -150,7 +152,7 @@ func stuckLog(t *testing.T) (p *process, reader *os.File) {
 	}
 	t.Cleanup(func() { reader.Close() })
 	p = &process{t: t, cmd: exec.Command(binary, "up"), ended: make(chan struct{})}
-	p.cmd.Env = environment([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"})
+	p.cmd.Env = testenv.Environment([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"})
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, writer
 	p.run()
 	writer.Close() // the child has its own

@@ -28,6 +28,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	dougongload "github.com/dougong-io/dougong/prove/load"
+
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 func page(t *testing.T) string {
@@ -102,7 +104,7 @@ func runOfPage(t *testing.T, dir, command string) {
 		command += " --json " + result
 	}
 	p := &process{t: t, cmd: exec.Command("sh", "-c", command)}
-	p.cmd.Dir, p.cmd.Env = dir, environment([]string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH")})
+	p.cmd.Dir, p.cmd.Env = dir, testenv.Environment([]string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH")}, "TERM", "NO_COLOR")
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.run()
 	code := p.exit()

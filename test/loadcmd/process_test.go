@@ -1,9 +1,7 @@
 package loadcmd
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,37 +9,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	_ "github.com/dougong-io/dougong/internal/cli" // what the binary is made of: a change makes a cached result void
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 // binary is the program under test, built once as it is shipped: without cgo.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "dougong-loadcmd-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "dougong")
-		build := exec.Command("go", "build", "-o", binary, "../../cmd/dougong")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &binary)) }
 
 // patience is how long a test waits for something that must happen. It is no measure of speed.
 const patience = 60 * time.Second
@@ -50,49 +29,24 @@ const patience = 60 * time.Second
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
-	stdout, stderr lockedBuffer
+	stdout, stderr testenv.Buffer
 	drained        func() // waits until all output has been read; may be nil
 	ended          chan struct{}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start runs `dougong args…` in dir and does not wait for anything.
 func start(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary, args...)}
-	p.cmd.Dir, p.cmd.Env = dir, environment(env)
+	p.cmd.Dir, p.cmd.Env = dir, testenv.Environment(env, "TERM", "NO_COLOR")
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.run()
 	return p
 }
 
-// environment is the test's own without what would configure the process, and what is given.
-func environment(more []string) []string {
-	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "DOUGONG_") || strings.HasPrefix(v, "TERM=") || strings.HasPrefix(v, "NO_COLOR=")
-	})
-	return append(own, more...)
-}
-
 func (p *process) run() {
 	p.t.Helper()
-	endWithParent(p.cmd)
+	testenv.EndWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

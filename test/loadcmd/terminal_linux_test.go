@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 // terminal opens a pseudo-terminal: what the program writes to its side can be read from ours.
@@ -50,7 +52,7 @@ func startInTerminal(t *testing.T, env []string, args ...string) (p *process, ou
 	t.Helper()
 	ours, its := terminal(t)
 	p = &process{t: t, cmd: exec.Command(binary, args...)}
-	p.cmd.Dir, p.cmd.Env = t.TempDir(), environment(env)
+	p.cmd.Dir, p.cmd.Env = t.TempDir(), testenv.Environment(env, "TERM", "NO_COLOR")
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = its, its, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	read := make(chan struct{})

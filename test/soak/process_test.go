@@ -11,9 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,30 +19,13 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/dougong-io/dougong/internal/cli" // what the binary is made of: a change makes a cached result void
+	"github.com/dougong-io/dougong/test/testenv"
 )
 
 // binary is the program under test, built once as it is shipped: without cgo.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "dougong-soak-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "dougong")
-		build := exec.Command("go", "build", "-o", binary, "../../cmd/dougong")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &binary)) }
 
 // long tells whether the tests run as long as `make soak-inference` and `make overload-inference` ask for.
 func long() bool { return os.Getenv("DOUGONG_LONG") == "1" }
@@ -84,10 +65,9 @@ func up(t *testing.T, env ...string) *process {
 		args = p.quota.wrap(args)
 	}
 	p.cmd = exec.Command(args[0], args[1:]...)
-	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "DOUGONG_") })
-	p.cmd.Env = append(own, append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...)...)
+	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
 	p.cmd.Stderr = &p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive tests that are killed
+	testenv.EndWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		p.quota.remove()
 		t.Fatal(err)

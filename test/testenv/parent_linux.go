@@ -1,12 +1,12 @@
-package loadcmd
+package testenv
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-// endWithParent keeps a process from outliving tests that are killed.
-func endWithParent(cmd *exec.Cmd) {
+// EndWithParent keeps a process from outliving tests that are killed. Call it before the process starts.
+func EndWithParent(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package e2e
-
-import "os/exec"
-
-// endWithParent does nothing here: other systems have no such signal.
-func endWithParent(*exec.Cmd) {}
