@@ -117,8 +117,10 @@ func runLoad(cmd *cobra.Command, a app.LoadArgs) error {
 	case err != nil:
 		return err
 	}
-	for _, note := range verdict.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "dougong: "+note)
+	if verdict.Verdict == app.VerdictInconclusive { // "the notes say why", and --quiet has kept them back
+		for _, note := range verdict.Notes {
+			fmt.Fprintln(cmd.ErrOrStderr(), "dougong: "+note)
+		}
 	}
 	switch {
 	case verdict.Interrupted:

@@ -112,7 +112,7 @@ func TestWithoutTerminalThereAreLines(t *testing.T) {
 
 func TestQuietSaysNothing(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := load(t, good(t), "--rate", "100", "--for", "1s", "--quiet")
+	code, stdout, stderr := load(t, good(t), "--rate", "100", "--for", "1s", "--quiet", "--late-after", "1ns")
 	if code != 0 || stdout != "" || stderr != "" {
 		t.Errorf("exit code %d", code)
 	}
