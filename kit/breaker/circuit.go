@@ -1,0 +1,459 @@
+package breaker
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dougong-io/dougong/kit/clock"
+	"github.com/dougong-io/dougong/kit/ramp"
+)
+
+// Circuit guards the calls of one key. It is a handle: it stays that of its key for as long as it is held. This
+// type is concurrency safe.
+type Circuit struct {
+	// What a call touches while the circuit is closed, in one cache line.
+	word  atomic.Uint64
+	ok    atomic.Int64  // successes that were counted and are not in the window yet
+	due   atomic.Int64  // when the window is brought up to date, by the clock
+	keep  atomic.Uint32 // a call is counted when a random number is not above
+	shed  atomic.Uint32 // a call is refused when a random number is below
+	clock *clock.Clock
+	core  *core
+	hash  uint64 // of the key, for the table
+
+	name      string
+	pinned    atomic.Bool // a handle is out
+	rejected  atomic.Uint64
+	ignored   atomic.Uint64
+	late      atomic.Uint64
+	rejection [reasons]atomic.Pointer[RejectedError]
+
+	mu      sync.Mutex // guards what follows
+	plan    *plan
+	window  window
+	meter   meter
+	arrived float64       // calls since folded, by weight
+	refused uint64        // of rejected, when last looked at
+	folded  time.Duration // when the meter was read
+	since   time.Duration // when the state began
+	until   time.Duration // when open ends
+	attempt int           // of opening, without a calm time between: see ramp.Backoff
+	opened  uint64        // times that it opened at all
+	cause   string        // of the last transition
+	probes  *probes       // while half-open
+	counts  Counts
+}
+
+// probes are the calls that try an open circuit.
+type probes struct {
+	serial    int64
+	flying    []probe
+	succeeded int
+}
+
+type probe struct {
+	id         int64
+	begin, due time.Duration
+}
+
+// Call is what a circuit may know of a call. The zero Call is an ordinary one.
+type Call struct {
+	Hash   uint64 // of who asks, such as ramp.HashString(user): the same passes again while the circuit rises. 0: at random
+	Marked bool   // it is a test, which passes first
+}
+
+const all = math.MaxUint32
+
+// Allow asks for one call, and returns a [RejectedError] if it must not be made. It never blocks.
+func (c *Circuit) Allow() (p Permit, err error) {
+	if p.word = c.word.Load(); p.word&flagBits != 0 {
+		return c.allowOrdinary()
+	}
+	p.circuit = c
+	return
+}
+
+func (c *Circuit) allowOrdinary() (Permit, error) { return c.allow(Call{}) }
+
+// AllowCall is Allow for a call of which more is known.
+func (c *Circuit) AllowCall(call Call) (p Permit, err error) {
+	p.circuit, p.word = c, c.word.Load()
+	if p.word&flagBits != 0 {
+		p, err = c.allow(call)
+	}
+	return
+}
+
+func (c *Circuit) allow(call Call) (Permit, error) {
+	word := c.word.Load()
+	if State(word&stateBits) != Closed {
+		return c.allowAnyway(call)
+	}
+	if word&shedding != 0 && !call.Marked && c.core.draw() < c.shed.Load() {
+		return c.reject(reasonShed)
+	}
+	return c.permit(word), nil
+}
+
+// permit is one for a call that counts.
+func (c *Circuit) permit(word uint64) Permit {
+	if word&timed != 0 {
+		return Permit{circuit: c, word: word, aux: int64(c.clock.Now())}
+	}
+	return Permit{circuit: c, word: word}
+}
+
+// allowAnyway decides in the states in which not every call passes.
+func (c *Circuit) allowAnyway(call Call) (p Permit, err error) {
+	now := c.clock.Now()
+	var refused reason
+	var events []event
+	c.mu.Lock()
+	p, refused = c.admit(now, call, &events)
+	c.mu.Unlock()
+	c.core.tell(events)
+	if refused < reasons {
+		return c.reject(refused)
+	}
+	return
+}
+
+// admit returns a permit and reasons, or why there is none. The lock is held.
+func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, reason) {
+	if c.state() == Open && now >= c.until {
+		c.change(now, HalfOpen, "its time is over", events)
+	}
+	switch c.state() {
+	case evicted: // since it was found
+		return Permit{}, reasons
+	case Open:
+		return Permit{}, reasonOpen
+	case HalfOpen:
+		return c.admitProbe(now, call, events)
+	case Rising:
+		share, done := c.plan.Rise.Share(now - c.since)
+		if done {
+			c.change(now, Closed, "every share passed", events)
+		} else if hash := call.Hash; !call.Marked {
+			if hash == 0 {
+				hash = c.core.random()
+			}
+			if !ramp.Admits(hash, share) {
+				return Permit{}, reasonRising
+			}
+		}
+	}
+	return c.permit(c.word.Load()), reasons
+}
+
+func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Permit, reason) {
+	flying := c.probes.flying[:0]
+	for _, p := range c.probes.flying {
+		if p.due > now {
+			flying = append(flying, p)
+			continue
+		}
+		*events = append(*events, func(o Observer) { o.Abandoned(c.name) })
+	}
+	c.probes.flying = flying
+	if len(flying) >= c.plan.Probes || !call.Marked && now-c.until < c.plan.MarkedFor {
+		return Permit{}, reasonProbing
+	}
+	c.probes.serial++
+	id := c.probes.serial
+	c.probes.flying = append(flying, probe{id: id, begin: now, due: now + c.plan.ProbeTimeout})
+	return Permit{circuit: c, word: c.word.Load(), aux: id}, reasons
+}
+
+func (c *Circuit) reject(r reason) (Permit, error) {
+	c.rejected.Add(1)
+	err := c.rejection[r].Load()
+	if err == nil {
+		err = &RejectedError{Circuit: c.name, Reason: reasonNames[r], clock: c.clock}
+		c.rejection[r].CompareAndSwap(nil, err)
+	}
+	return Permit{}, err
+}
+
+// succeeded counts a success. It looks twice whether the state of its permit still lasts, before and after: so
+// no transition comes between.
+func (c *Circuit) succeeded(word uint64) {
+	if c.word.Load()^word >= generation {
+		c.tooLate(Success)
+		return
+	}
+	if now := c.clock.Now(); int64(now) >= c.due.Load() {
+		c.refresh(now)
+	}
+	if keep := c.keep.Load(); keep != all && c.core.draw() > keep {
+		return
+	}
+	if c.ok.Add(1); c.word.Load()^word >= generation {
+		c.takeBack()
+	}
+}
+
+func (c *Circuit) takeBack() {
+	c.ok.Add(-1)
+	c.tooLate(Success)
+}
+
+// refresh brings the window up to date.
+func (c *Circuit) refresh(now time.Duration) {
+	c.mu.Lock()
+	if int64(now) >= c.due.Load() {
+		c.fold(now)
+		c.measure(now)
+	}
+	c.mu.Unlock()
+}
+
+// failed counts a failure, or a success that was slow, and decides whether the circuit opens.
+func (c *Circuit) failed(word uint64, o Outcome, slow bool) {
+	now := c.clock.Now()
+	if now >= time.Duration(c.due.Load()) {
+		c.refresh(now)
+	}
+	if keep := c.keep.Load(); keep != all && c.core.draw() > keep && c.word.Load()^word < generation {
+		return
+	}
+	c.mu.Lock()
+	if c.word.Load()^word >= generation {
+		c.mu.Unlock()
+		c.tooLate(o)
+		return
+	}
+	c.fold(now)
+	w := c.weight()
+	b := bucket{n: w, v: w * w}
+	if o == Failure {
+		b.bad = w
+		c.counts.Failures += float64(w)
+	} else {
+		c.counts.Successes += float64(w)
+	}
+	if slow {
+		b.slow = w
+		c.counts.Slow += float64(w)
+	}
+	c.arrived += float64(w)
+	c.window.add(b)
+	var events []event
+	c.judge(now, &events)
+	c.mu.Unlock()
+	c.core.tell(events)
+}
+
+// fold moves what was counted into the window: into the bucket in which it was counted, and then that of now
+// becomes the head. The lock is held.
+func (c *Circuit) fold(now time.Duration) {
+	if ok := c.ok.Swap(0); ok != 0 {
+		w := c.weight()
+		n := float32(ok) * w
+		c.window.add(bucket{n: n, v: n * w})
+		c.arrived += float64(n)
+		c.counts.Successes += float64(n)
+	}
+	c.window.turnTo(now)
+}
+
+// weight is for how many calls one that is counted stands. The lock is held.
+func (c *Circuit) weight() float32 {
+	keep := c.keep.Load()
+	if keep == all {
+		return 1
+	}
+	return float32(float64(1<<32) / (float64(keep) + 1))
+}
+
+// measure reads the meter, and decides how many calls are counted and how many are shed until the next time. The
+// lock is held, and what was counted is in the window.
+func (c *Circuit) measure(now time.Duration) {
+	if in := now - c.folded; in > 0 {
+		rejected := c.rejected.Load()
+		c.meter.add(c.arrived+float64(rejected-c.refused), in)
+		c.arrived, c.refused, c.folded = 0, rejected, now
+	}
+	c.due.Store(int64(now + c.plan.refresh))
+	c.keep.Store(c.plan.sample(c.meter.least()))
+	c.setShed()
+}
+
+// setShed decides which fraction of the calls is refused. The lock is held.
+func (c *Circuit) setShed() {
+	fraction := 0.0
+	if c.state() == Closed {
+		for i := range c.plan.rules {
+			r := &c.plan.rules[i]
+			if r.Shed == nil || c.meter.smooth < r.WhileRPS || !c.window.could(r) {
+				continue
+			}
+			if over := c.window.bound(r) - r.Above; over > 0 {
+				fraction = max(fraction, r.Shed.Most*min(1, over/(r.Shed.Full-r.Above)))
+			}
+		}
+	}
+	c.shed.Store(uint32(fraction * all))
+	if word := c.word.Load(); fraction > 0 {
+		c.word.Store(word | shedding)
+	} else if word&shedding != 0 {
+		c.word.Store(word &^ shedding)
+	}
+}
+
+// judge opens the circuit if a condition holds. The lock is held.
+func (c *Circuit) judge(now time.Duration, events *[]event) {
+	for i := range c.plan.rules {
+		r := &c.plan.rules[i]
+		if r.Shed != nil || c.meter.smooth < r.WhileRPS || !c.window.could(r) {
+			continue
+		}
+		if held, rate, counted := c.window.holds(r); held {
+			cause := fmt.Sprintf("%s: %.1f %% of %.0f calls, surely above %.4g %%", r.Of, 100*rate, counted, 100*r.Above)
+			c.change(now, Open, cause, events)
+			return
+		}
+	}
+}
+
+// probed gives the result of a probe.
+func (c *Circuit) probed(word uint64, id int64, o Outcome) {
+	now := c.clock.Now()
+	c.mu.Lock()
+	var landed probe
+	if c.word.Load()^word < generation {
+		landed = c.probes.land(id)
+	}
+	if landed.id == 0 {
+		c.mu.Unlock()
+		if o == Ignored {
+			c.ignored.Add(1)
+		} else {
+			c.tooLate(o)
+		}
+		return
+	}
+	slow := o == SlowCall || c.plan.SlowAfter > 0 && now-landed.begin >= c.plan.SlowAfter
+	var events []event
+	switch {
+	case o == Ignored:
+		c.ignored.Add(1)
+	case o == Failure:
+		c.counts.Failures++
+		c.change(now, Open, "a probe failed", &events)
+	case slow && c.plan.judgesSlow:
+		c.counts.Successes++
+		c.counts.Slow++
+		c.change(now, Open, "a probe was slow", &events)
+	default:
+		c.counts.Successes++
+		if c.probes.succeeded++; c.probes.succeeded >= c.plan.Successes {
+			c.change(now, Rising, "the probes succeeded", &events)
+		}
+	}
+	c.mu.Unlock()
+	c.core.tell(events)
+}
+
+// land takes a probe off the list, and returns it, or the zero probe if it is not there.
+func (p *probes) land(id int64) probe {
+	for i := range p.flying {
+		if p.flying[i].id == id {
+			landed, last := p.flying[i], len(p.flying)-1
+			p.flying[i] = p.flying[last]
+			p.flying = p.flying[:last]
+			return landed
+		}
+	}
+	return probe{}
+}
+
+func (c *Circuit) tooLate(o Outcome) {
+	c.late.Add(1)
+	if c.core.observer != nil {
+		c.core.observer.Late(c.name, o)
+	}
+}
+
+func (c *Circuit) state() State { return State(c.word.Load() & stateBits) }
+
+// change makes a transition. What was counted before it does not count after it. The lock is held.
+func (c *Circuit) change(now time.Duration, to State, cause string, events *[]event) {
+	if to == Rising && len(c.plan.Rise.Steps) == 0 {
+		to = Closed
+	}
+	from := c.state()
+	word := c.word.Load() &^ (stateBits | shedding)
+	change := Change{Circuit: c.name, From: from, To: to, Cause: cause}
+	if !(from == Rising && to == Closed) { // which is no break: calls that began before are as good
+		word += generation
+		c.word.Store(word | uint64(to)) // from here on no success of before is counted
+		c.fold(now)
+		c.window.reset()
+	}
+	c.word.Store(word | uint64(to))
+	c.probes = nil
+	switch to {
+	case Open:
+		healthy := time.Duration(0)
+		if from == Closed {
+			healthy = now - c.since
+		}
+		c.attempt = c.plan.Open.Next(c.attempt, healthy)
+		change.For = c.plan.Open.Delay(c.attempt, c.core.random())
+		c.opened++
+		c.openUntil(now + change.For)
+	case HalfOpen:
+		c.probes = &probes{}
+	}
+	c.since, c.cause = now, cause
+	c.shed.Store(0)
+	change.Number = word / generation
+	*events = append(*events, func(o Observer) { o.Changed(change) })
+}
+
+func (c *Circuit) openUntil(t time.Duration) {
+	c.until = t
+	c.rejection[reasonOpen].Store(&RejectedError{Circuit: c.name, Reason: ReasonOpen, clock: c.clock, until: t})
+}
+
+// Trip opens the circuit from outside, for example because memory runs out.
+func (c *Circuit) Trip(cause string) { c.force(Open, cause) }
+
+// Reset closes the circuit, and forgets what it counted.
+func (c *Circuit) Reset() { c.force(Closed, "reset") }
+
+func (c *Circuit) force(to State, cause string) {
+	now := c.clock.Now()
+	c.mu.Lock()
+	var events []event
+	if c.state() != evicted {
+		c.change(now, to, cause, &events)
+	}
+	if to == Closed {
+		c.attempt = -1
+	}
+	c.mu.Unlock()
+	c.core.tell(events)
+}
+
+// adopt follows a new policy with the counts kept.
+func (c *Circuit) adopt(p *plan, now time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fold(now)
+	c.plan = p
+	c.window.resize(p.width, now)
+	if word := c.word.Load(); p.SlowAfter > 0 {
+		c.word.Store(word | timed)
+	} else {
+		c.word.Store(word &^ timed)
+	}
+	if c.state() == Open { // no longer than the new policy would have it
+		c.openUntil(min(c.until, c.since+p.Open.Delay(c.attempt, c.core.random())))
+	}
+	c.measure(now)
+}

@@ -1,0 +1,30 @@
+package breaker
+
+import "context"
+
+// Do calls f if the circuit allows it, and counts what [OutcomeOf] says of its error. A call that panics, or that
+// ends its goroutine, is a failure. The error is a [RejectedError] if f was not called.
+func (c *Circuit) Do(ctx context.Context, f func(ctx context.Context) error) error {
+	p, err := c.Allow()
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, f)
+}
+
+// Do is [Circuit.Do] for the circuit of a key.
+func (g *Group[K]) Do(ctx context.Context, key K, f func(ctx context.Context) error) error {
+	p, err := g.Allow(key)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, f)
+}
+
+func (p *Permit) run(ctx context.Context, f func(ctx context.Context) error) error {
+	outcome := Failure // if f does not return
+	defer func() { p.Done(outcome) }()
+	err := f(ctx)
+	outcome = OutcomeOf(err)
+	return err
+}
