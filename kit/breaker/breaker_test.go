@@ -543,7 +543,10 @@ func TestSharesRiseAfterTheProbes(t *testing.T) {
 	if s := c.Snapshot(); s.Share != 0.5 {
 		t.Error(s.Share)
 	}
-	early, _ := c.AllowCall(Call{Marked: true})
+	early, err := c.AllowCall(Call{Hash: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Advance(10 * time.Second)
 	if n := admitted(); n != 10_000 {
 		t.Errorf("%d after the last step", n)

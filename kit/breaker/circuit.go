@@ -43,7 +43,7 @@ type Circuit struct {
 	attempt int           // of opening, without a calm time between: see ramp.Backoff
 	opened  uint64        // times that it opened at all
 	cause   string        // of the last transition
-	probes  *probes       // while half-open
+	probes  *probes       // since the first time half-open; those of an earlier time keep their places
 	counts  Counts
 }
 
@@ -62,7 +62,7 @@ type probe struct {
 // Call is what a circuit may know of a call. The zero Call is an ordinary one.
 type Call struct {
 	Hash   uint64 // of who asks, such as ramp.HashString(user): the same passes again while the circuit rises. 0: at random
-	Marked bool   // it is a test, which passes first
+	Marked bool   // it is a test, which may be a probe before others may; it buys nothing else
 }
 
 const all = math.MaxUint32
@@ -92,7 +92,7 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 	if State(word&stateBits) != Closed {
 		return c.allowAnyway(call)
 	}
-	if word&shedding != 0 && !call.Marked && c.core.draw() < c.shed.Load() {
+	if word&shedding != 0 && c.core.draw() < c.shed.Load() {
 		return c.reject(reasonShed)
 	}
 	return c.permit(word), nil
@@ -137,13 +137,14 @@ func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, 
 		share, done := c.plan.Rise.Share(now - c.since)
 		if done {
 			c.change(now, Closed, "every share passed", events)
-		} else if hash := call.Hash; !call.Marked {
-			if hash == 0 {
-				hash = c.core.random()
-			}
-			if !ramp.Admits(hash, share) {
-				return Permit{}, reasonRising
-			}
+			break
+		}
+		hash := call.Hash
+		if hash == 0 {
+			hash = c.core.random()
+		}
+		if !ramp.Admits(hash, share) {
+			return Permit{}, reasonRising
 		}
 	}
 	return c.permit(c.word.Load()), reasons
@@ -323,11 +324,8 @@ func (c *Circuit) judge(now time.Duration, events *[]event) {
 func (c *Circuit) probed(word uint64, id int64, o Outcome) {
 	now := c.clock.Now()
 	c.mu.Lock()
-	var landed probe
-	if c.word.Load()^word < generation {
-		landed = c.probes.land(id)
-	}
-	if landed.id == 0 {
+	landed := c.probes.land(id) // late or not, its place is free
+	if landed.id == 0 || c.word.Load()^word >= generation {
 		c.mu.Unlock()
 		if o == Ignored {
 			c.ignored.Add(1)
@@ -395,7 +393,6 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 		c.window.reset()
 	}
 	c.word.Store(word | uint64(to))
-	c.probes = nil
 	switch to {
 	case Open:
 		healthy := time.Duration(0)
@@ -407,7 +404,10 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 		c.opened++
 		c.openUntil(now + change.For)
 	case HalfOpen:
-		c.probes = &probes{}
+		if c.probes == nil {
+			c.probes = &probes{}
+		}
+		c.probes.succeeded = 0
 	}
 	c.since, c.cause = now, cause
 	c.shed.Store(0)

@@ -131,7 +131,7 @@ func (p *promises) allow() {
 		f.due = now + p.policy.ProbeTimeout
 		flying := 0
 		for _, other := range p.out {
-			if other.probe && other.permit.circuit == c && other.permit.word/generation == f.permit.word/generation && now < other.due {
+			if other.probe && other.permit.circuit == c && now < other.due {
 				flying++
 			}
 		}
