@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/etcd"
 	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/internal/httpserver"
@@ -24,18 +25,19 @@ const processName = "dougong"
 
 // App is a process with its services and servers.
 type App struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *prom.Registry
-	limits  *prom.Limits
-	states  lifecycle.Observer
-	names   []string
-	running []built // beside names
-	public  *httpserver.Server
-	admin   *httpserver.Server
-	sink    *logSink
-	group   *lifecycle.Group
-	started time.Time
+	cfg          Config
+	log          *slog.Logger
+	metrics      *prom.Registry
+	limits       *prom.Limits
+	coordination *etcd.Source // nil: none
+	states       lifecycle.Observer
+	names        []string
+	running      []built // beside names
+	public       *httpserver.Server
+	admin        *httpserver.Server
+	sink         *logSink
+	group        *lifecycle.Group
+	started      time.Time
 }
 
 // New puts the services together. It reads the files that the configuration names for the servers. All that
@@ -59,9 +61,15 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	if err := a.buildServers(httpMetrics, logs); err != nil {
 		return nil, err
 	}
+	if a.coordination, err = newCoordination(cfg.Coordination, a.log, a.metrics); err != nil {
+		return nil, fmt.Errorf("coordination.%w", err)
+	}
 	members := []lifecycle.Member{
 		{Name: "memory guard", Run: newMemoryGuard(cfg.Memory, a.log).Run},
 		{Name: "admin server", Run: a.admin.Run},
+	}
+	if a.coordination != nil {
+		members = append(members, lifecycle.Member{Name: "coordination", Run: a.runCoordination})
 	}
 	for _, b := range builders {
 		if !slices.Contains(services, b.name) {
@@ -76,6 +84,9 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		})
 		a.names, a.running = append(a.names, b.name), append(a.running, s)
 		members = append(members, lifecycle.Member{Name: "service " + b.name, Run: untilReady(s)})
+	}
+	if err := a.watchPolicies(); err != nil {
+		return nil, err
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
 	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain})

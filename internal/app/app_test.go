@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -93,7 +94,7 @@ func TestDefaultConfigPrintsAndReadsBack(t *testing.T) {
 	}
 	want := DefaultConfig()
 	want.HTTP.Listen = "127.0.0.1:1"
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 }

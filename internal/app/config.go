@@ -13,12 +13,13 @@ import (
 
 // Config is the whole configuration file.
 type Config struct {
-	HTTP      httpserver.Config `json:"http" doc:"The public HTTP listener, shared by all services."`
-	Admin     httpserver.Config `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read."`
-	Lifecycle lifecycle.Config  `json:"lifecycle" doc:"How the process starts, drains and stops."`
-	Log       LogConfig         `json:"log" doc:"The log on standard error."`
-	Memory    MemoryConfig      `json:"memory" doc:"How the process stays below the memory limit of its cgroup."`
-	Inference inference.Config  `json:"inference" doc:"The inference service."`
+	HTTP         httpserver.Config  `json:"http" doc:"The public HTTP listener, shared by all services."`
+	Admin        httpserver.Config  `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read."`
+	Lifecycle    lifecycle.Config   `json:"lifecycle" doc:"How the process starts, drains and stops."`
+	Log          LogConfig          `json:"log" doc:"The log on standard error."`
+	Memory       MemoryConfig       `json:"memory" doc:"How the process stays below the memory limit of its cgroup."`
+	Coordination CoordinationConfig `json:"coordination" doc:"Where policies come from that change while the process runs; see docs/etcd.md."`
+	Inference    inference.Config   `json:"inference" doc:"The inference service."`
 }
 
 // LogConfig says what is logged.
@@ -29,12 +30,13 @@ type LogConfig struct {
 // DefaultConfig serves the demo on loopback.
 func DefaultConfig() Config {
 	return Config{
-		HTTP:      httpserver.DefaultConfig(),
-		Admin:     httpserver.DefaultAdminConfig(),
-		Lifecycle: lifecycle.DefaultConfig(),
-		Log:       LogConfig{Level: slog.LevelInfo},
-		Memory:    DefaultMemoryConfig(),
-		Inference: inference.DefaultConfig(),
+		HTTP:         httpserver.DefaultConfig(),
+		Admin:        httpserver.DefaultAdminConfig(),
+		Lifecycle:    lifecycle.DefaultConfig(),
+		Log:          LogConfig{Level: slog.LevelInfo},
+		Memory:       DefaultMemoryConfig(),
+		Coordination: defaultCoordination(),
+		Inference:    inference.DefaultConfig(),
 	}
 }
 

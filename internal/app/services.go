@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/dougong-io/dougong/examples/models"
+	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
 )
@@ -25,6 +26,9 @@ type built struct {
 	service
 	status  func() any               // for /statusz
 	welcome func(url string) welcome // for people, once it is ready
+
+	breakerPolicy    breaker.Policy             // as configured
+	setBreakerPolicy func(breaker.Policy) error // nil: it has no breaker
 }
 
 // welcome is what a service says of itself at start-up.
@@ -71,6 +75,9 @@ func buildInference(a *App) (built, error) {
 		service: s,
 		status:  func() any { return s.Status() },
 		welcome: func(url string) welcome { return welcomeInference(s, url) },
+
+		breakerPolicy:    a.cfg.Inference.Breaker,
+		setBreakerPolicy: s.SetBreakerPolicy,
 	}, nil
 }
 

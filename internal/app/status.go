@@ -4,20 +4,22 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/etcd"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
 // statusDocument is what /statusz shows.
 type statusDocument struct {
-	Version    string          `json:"version"`
-	State      string          `json:"state"`
-	Cause      string          `json:"cause,omitempty"`
-	Uptime     string          `json:"uptime"`
-	Goroutines int             `json:"goroutines"`
-	Processors int             `json:"gomaxprocs"`
-	HeapBytes  uint64          `json:"go_memory_bytes"`
-	InFlight   []string        `json:"requests_in_flight"`
-	Services   []serviceStatus `json:"services"`
+	Version      string          `json:"version"`
+	State        string          `json:"state"`
+	Cause        string          `json:"cause,omitempty"`
+	Uptime       string          `json:"uptime"`
+	Goroutines   int             `json:"goroutines"`
+	Processors   int             `json:"gomaxprocs"`
+	HeapBytes    uint64          `json:"go_memory_bytes"`
+	InFlight     []string        `json:"requests_in_flight"`
+	Services     []serviceStatus `json:"services"`
+	Coordination *etcd.Status    `json:"coordination,omitempty"`
 }
 
 type serviceStatus struct {
@@ -53,6 +55,10 @@ func (a *App) status() statusDocument {
 			line.Cause = status.Cause.Error()
 		}
 		doc.Services = append(doc.Services, line)
+	}
+	if a.coordination != nil {
+		status := a.coordination.Status()
+		doc.Coordination = &status
 	}
 	return doc
 }

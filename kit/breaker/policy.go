@@ -41,7 +41,7 @@ type Condition struct {
 	Of          Kind          `json:"of" doc:"failures or slow."`
 	Above       float64       `json:"above" doc:"The rate above which the condition holds, 0 to 1."`
 	Over        time.Duration `json:"over" doc:"The time that is looked at. Shorter times up to now are looked at too, so that an outage is seen at once after a good minute."`
-	MinRequests int           `json:"min_requests" doc:"Counted calls without which nothing is decided; times shorter than Over need twice as many."`
+	MinRequests int           `json:"min_requests" doc:"Counted calls without which nothing is decided; times shorter than over need twice as many."`
 	Level       float64       `json:"level" doc:"Confidence that the rate is above the threshold: the condition holds when the lower bound of the rate at this level (Wilson, one-sided) is above it. 0.5 takes the raw ratio."`
 	WhileRPS    float64       `json:"while_rps,omitempty" doc:"The condition is asleep unless more calls a second arrive, those that are refused included."`
 

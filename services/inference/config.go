@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
@@ -21,6 +22,8 @@ type Config struct {
 	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
 	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies and unsent answers in memory at a time, before more are refused with 503."`
 
+	Breaker breaker.Policy `json:"breaker" doc:"When a version of a model that fails is no longer called, and how it comes back. Answers that are our fault count as failures, no others."`
+
 	Limits repository.Limits `json:"limits" doc:"Bounds on what is read from the repository."`
 }
 
@@ -34,12 +37,18 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Repository:    DemoRepository,
+		Breaker:       defaultBreaker(),
 		Limits:        repository.DefaultLimits(),
 		Queue:         1024,
 		Arriving:      4096,
 		MaxRows:       16384,
 		InFlightBytes: 256 << 20,
 	}
+}
+
+func defaultBreaker() breaker.Policy {
+	p, _ := breaker.Preset(breaker.PresetInference)
+	return p
 }
 
 // Validate reports every fault at once.
@@ -62,6 +71,11 @@ func (c Config) Validate() error {
 	}
 	if c.InFlightBytes < 1 {
 		faults = append(faults, fmt.Errorf("in_flight_bytes: must be positive, is %d", c.InFlightBytes))
+	}
+	if joined, ok := c.Breaker.Validate().(interface{ Unwrap() []error }); ok {
+		for _, fault := range joined.Unwrap() {
+			faults = append(faults, fmt.Errorf("breaker.%w", fault))
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -13,9 +13,11 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/problem"
+	"github.com/dougong-io/dougong/kit/ramp"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
@@ -29,6 +31,7 @@ const (
 	CodeVersionNotFound = "version_not_found"
 	CodeNotReady        = "not_ready"
 	CodeOverloaded      = "overloaded"
+	CodeModelFailing    = "model_failing"
 	CodeDeadline        = "deadline_exceeded"
 	CodeInternal        = "internal"
 )
@@ -134,7 +137,7 @@ func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedMo
 	if err := permit.Start(r.Context()); err != nil {
 		return err
 	}
-	version, err := s.score(r.Context(), loaded, sc, o)
+	version, err := s.score(r, loaded, sc, o)
 	if err != nil {
 		return err
 	}
@@ -198,7 +201,7 @@ func late(ctx context.Context) bool {
 
 // score parses sc.body and scores its rows into sc.outputs. From when the version is known, its observer is
 // the one that o tells.
-func (s *Service) score(ctx context.Context, loaded *loadedModels, sc *scratch, o *outcome) (*repository.Version, error) {
+func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *outcome) (*repository.Version, error) {
 	req := &sc.request
 	if err := req.parse(sc.body, s.cfg.MaxRows); err != nil {
 		return nil, err
@@ -207,13 +210,43 @@ func (s *Service) score(ctx context.Context, loaded *loadedModels, sc *scratch, 
 	if err != nil {
 		return nil, err
 	}
-	o.observer = loaded.observers[version]
+	served := loaded.served[version]
+	o.observer = served.observer
 	o.observer.Begin()
 	if err := req.bind(version, sc.body); err != nil {
 		return nil, err
 	}
-	sc.outputs, err = predictRows(ctx, version, req, sc.outputs)
+	permit, err := served.circuit.AllowCall(callOf(r.Header))
+	if err != nil {
+		return nil, err
+	}
+	outcome := breaker.Failure // if it panics
+	defer func() { permit.Done(outcome) }()
+	sc.outputs, err = predictRows(r.Context(), version, req, sc.outputs)
+	outcome = outcomeOf(err)
 	return version, err
+}
+
+// callOf is what a breaker may know of a request. The mark of a test makes it a probe before others and no more, so
+// anybody may set it.
+func callOf(h http.Header) breaker.Call {
+	call := breaker.Call{Marked: ramp.Marked(h)}
+	if id := h.Get("X-Request-Id"); id != "" {
+		call.Hash = ramp.HashString(id)
+	}
+	return call
+}
+
+// outcomeOf says what the end of a prediction tells of the version. A deadline that passed tells of the caller's
+// patience: callers with little of it must not close a version to the others.
+func outcomeOf(err error) breaker.Outcome {
+	switch {
+	case err == nil:
+		return breaker.Success
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return breaker.Ignored
+	}
+	return breaker.Failure
 }
 
 func (m *loadedModels) find(req *predictRequest) (*repository.Version, error) {
@@ -289,6 +322,7 @@ func (s *Service) answerProblem(w http.ResponseWriter, err error) Result {
 func problemOf(err error) (problem.Problem, Result) {
 	var bad *badRequest
 	var rejected *limit.RejectedError
+	var broken *breaker.RejectedError
 	var state notReadyError
 	switch {
 	case errors.As(err, &bad):
@@ -300,6 +334,9 @@ func problemOf(err error) (problem.Problem, Result) {
 	case errors.As(err, &rejected):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: rejections[rejected.Reason],
 			RetryAfter: max(rejected.RetryAfter, retryAfter)}, Rejected
+	case errors.As(err, &broken):
+		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeModelFailing, Detail: "too many predictions of this version of the model failed; it is tried again later",
+			RetryAfter: max(broken.RetryAfter(), retryAfter)}, Rejected
 	case errors.Is(err, errNoMemory):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: err.Error(), RetryAfter: retryAfter}, Rejected
 	case errors.As(err, &state):

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
@@ -18,12 +20,13 @@ import (
 
 // Deps are what the service is given. Models and Decode are needed, the rest may be nil.
 type Deps struct {
-	Models        fs.FS             // the repository that Config.Repository names
-	Decode        repository.Decode // strict YAML
-	Observer      Observer
-	LimitObserver limit.Observer
-	StateObserver lifecycle.Observer
-	Log           *slog.Logger
+	Models          fs.FS             // the repository that Config.Repository names
+	Decode          repository.Decode // strict YAML
+	Observer        Observer
+	LimitObserver   limit.Observer
+	BreakerObserver breaker.Observer
+	StateObserver   lifecycle.Observer
+	Log             *slog.Logger
 }
 
 // Service answers predictions. It is safe for concurrent use.
@@ -33,6 +36,7 @@ type Service struct {
 	state   *lifecycle.Machine
 	limits  limit.Config
 	limiter *limit.Limit
+	breaker *breaker.Group[modelVersion]
 	memory  budget
 
 	models  atomic.Pointer[loadedModels] // nil until loaded
@@ -45,8 +49,19 @@ type Service struct {
 type loadedModels struct {
 	*repository.Snapshot
 	defaultModel string // "": a request must name one
-	observers    map[*repository.Version]VersionObserver
+	served       map[*repository.Version]served
 }
+
+// served is what goes with a version.
+type served struct {
+	observer VersionObserver
+	circuit  *breaker.Circuit
+}
+
+// modelVersion is what a circuit guards.
+type modelVersion struct{ model, version string }
+
+func (v modelVersion) String() string { return v.model + "/" + v.version }
 
 // New makes a service in state Initializing. It reads nothing: Run does.
 func New(cfg Config, deps Deps) (*Service, error) {
@@ -75,12 +90,21 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
+	var breakerOptions []breaker.Option[modelVersion]
+	if deps.BreakerObserver != nil {
+		breakerOptions = append(breakerOptions, breaker.WithObserver[modelVersion](deps.BreakerObserver))
+	}
+	group, err := breaker.New(cfg.Breaker, breakerOptions...)
+	if err != nil {
+		return nil, fmt.Errorf("inference: %w", err)
+	}
 	return &Service{
 		cfg:     cfg,
 		deps:    deps,
 		state:   lifecycle.NewMachine("inference", stateOptions...),
 		limits:  limits,
 		limiter: limiter,
+		breaker: group,
 		memory:  budget{limit: cfg.InFlightBytes},
 		unnamed: deps.Observer.Version("", ""),
 		scratch: sync.Pool{New: func() any { return new(scratch) }},
@@ -93,6 +117,12 @@ func (s *Service) Lifecycle() *lifecycle.Machine { return s.state }
 
 // Limit is what admits predictions, for those who watch it.
 func (s *Service) Limit() *limit.Limit { return s.limiter }
+
+// Breaker is a picture of the circuits, one for each version, for those who watch them.
+func (s *Service) Breaker() breaker.GroupStatus { return s.breaker.Snapshot() }
+
+// SetBreakerPolicy puts another policy in force while requests run.
+func (s *Service) SetBreakerPolicy(p breaker.Policy) error { return s.breaker.SetPolicy(p) }
 
 // Run loads the repository, serves until ctx ends, and returns when everything that it started has
 // ended. A model that cannot be vouched for is an error that names all such models.
@@ -137,10 +167,14 @@ func (s *Service) load(ctx context.Context) error {
 			return fmt.Errorf("inference.default_model: %w", err)
 		}
 	}
-	loaded := &loadedModels{Snapshot: snapshot, defaultModel: defaultModel, observers: make(map[*repository.Version]VersionObserver)}
+	loaded := &loadedModels{Snapshot: snapshot, defaultModel: defaultModel, served: make(map[*repository.Version]served)}
 	for _, m := range snapshot.Models() {
 		for _, v := range m.Versions {
-			loaded.observers[v] = s.deps.Observer.Version(m.Name, v.Name)
+			circuit, err := s.breaker.Circuit(modelVersion{m.Name, v.Name})
+			if err != nil {
+				return err
+			}
+			loaded.served[v] = served{observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit}
 		}
 		s.deps.Log.Info("model loaded", "model", m.Name, "serving", m.Serving.Name, "versions", len(m.Versions),
 			"trees", m.Serving.Summary.Trees, "features", m.Serving.Features(), "golden_rows", len(m.Serving.Manifest.Golden.Rows))
@@ -191,9 +225,28 @@ type Status struct {
 
 // ModelStatus is a line of Status.
 type ModelStatus struct {
-	Name     string   `json:"name"`
-	Serving  string   `json:"serving"`
-	Versions []string `json:"versions"`
+	Name     string          `json:"name"`
+	Serving  string          `json:"serving"`
+	Versions []VersionStatus `json:"versions"`
+}
+
+// VersionStatus says how a version fares.
+type VersionStatus struct {
+	Version     string        `json:"version"`
+	Breaker     breaker.State `json:"breaker"`
+	Cause       string        `json:"cause,omitempty"` // of the breaker's state
+	RetryIn     string        `json:"retry_in,omitempty"`
+	Share       float64       `json:"share"` // of the requests that pass the breaker
+	FailureRate float64       `json:"failure_rate"`
+	PerSecond   float64       `json:"per_second"`
+}
+
+func versionStatus(name string, c breaker.Status) VersionStatus {
+	status := VersionStatus{Version: name, Breaker: c.State, Cause: c.Cause, Share: c.Share * (1 - c.Shed), FailureRate: c.FailureRate, PerSecond: math.Round(c.PerSecond*10) / 10}
+	if c.State == breaker.Open {
+		status.RetryIn = c.RetryIn.Round(time.Millisecond).String()
+	}
+	return status
 }
 
 // Status is a picture of the moment.
@@ -208,7 +261,7 @@ func (s *Service) Status() Status {
 		for _, m := range loaded.Models() {
 			line := ModelStatus{Name: m.Name, Serving: m.Serving.Name}
 			for _, v := range m.Versions {
-				line.Versions = append(line.Versions, v.Name)
+				line.Versions = append(line.Versions, versionStatus(v.Name, loaded.served[v].circuit.Snapshot()))
 			}
 			status.Models = append(status.Models, line)
 		}

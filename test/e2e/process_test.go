@@ -18,12 +18,18 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/test/testenv"
+	"github.com/dougong-io/dougong/test/testenv/etcdserver"
 )
 
 // binary is the program under test, built once as it is shipped: without cgo.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &binary)) }
+func TestMain(m *testing.M) {
+	if etcdserver.IsChild() {
+		os.Exit(etcdserver.Serve())
+	}
+	os.Exit(testenv.Main(m, &binary))
+}
 
 // patience is how long a test waits for something that must happen. It is no measure of speed.
 const patience = 60 * time.Second

@@ -1,0 +1,214 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// session is one connection to etcd, from the first read to whatever ends it.
+type session struct {
+	*Source
+	report reporter
+	keeper *keeper // nil: no cache
+
+	client *clientv3.Client
+	asked  time.Time // when the stream was first asked for a sign of life, of which there has been none since
+}
+
+var (
+	errBroken = errors.New("etcd: the connection broke")
+	errSilent = errors.New("etcd: the stream of changes is silent")
+	errEnded  = errors.New("etcd: the stream of changes ended")
+)
+
+// run reads all keys and follows them. It always returns an error.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	broken := make(chan struct{}, 1)
+	client, err := dial(ctx, s.config, func() {
+		select {
+		case broken <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.client = client
+	defer client.Close()
+	defer s.save()
+	if err := s.read(ctx); err != nil {
+		return err
+	}
+	s.save()
+	s.report.Connected(true)
+	s.settle()
+
+	// With a leader required, a member that is cut off from the others ends the stream.
+	streamCtx := clientv3.WithRequireLeader(ctx)
+	stream, err := s.openStream(streamCtx)
+	if err != nil {
+		return err
+	}
+	check := time.NewTicker(s.config.CheckInterval)
+	defer check.Stop()
+	for {
+		select {
+		case response, ok := <-stream:
+			if !ok {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return errEnded
+			}
+			if err := s.follow(response); err != nil {
+				return err
+			}
+		case <-check.C:
+			if err := s.check(streamCtx); err != nil {
+				return err
+			}
+		case <-broken:
+			return errBroken
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.save()
+	}
+}
+
+// read looks at all keys below the prefix as they are at one revision.
+func (s *session) read(ctx context.Context) error {
+	var pairs []pair
+	all, read := true, 0
+	var at Place
+	key, end := s.config.Prefix, clientv3.GetPrefixRangeEnd(s.config.Prefix)
+	for more := true; more; {
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(keysInAnswer)}
+		if at.Revision != 0 {
+			opts = append(opts, clientv3.WithRev(at.Revision))
+		}
+		response, err := s.get(ctx, key, opts...)
+		if err != nil {
+			return err
+		}
+		if at.Revision == 0 {
+			at = place(response)
+		} else if response.Header.ClusterId != at.Cluster {
+			return fmt.Errorf("etcd: read %s: two members are of different clusters, %x and %x", s.config.Prefix, at.Cluster, response.Header.ClusterId)
+		}
+		for _, kv := range response.Kvs {
+			if bound, _ := s.book.find(string(kv.Key)); bound != nil {
+				pairs = append(pairs, pair{key: string(kv.Key), value: kv.Value, revision: kv.ModRevision})
+			}
+		}
+		read += len(response.Kvs)
+		if more = response.More && len(response.Kvs) > 0; more {
+			key = string(response.Kvs[len(response.Kvs)-1].Key) + "\x00"
+		}
+		if more && (len(pairs) > s.config.MaxKeys || read > mostKeys) {
+			s.report.Failed(fmt.Errorf("etcd: read %s: %w", s.config.Prefix, errTooMany))
+			more, all = false, false
+		}
+	}
+	if s.book.contradicts(at, pairs) {
+		s.report.Failed(s.book.turn(at))
+	}
+	s.book.settle(at, pairs, all)
+	return nil
+}
+
+// openStream asks for changes from the last that was looked at, that one included: etcd gives no sign of life to a
+// stream whose first revision is still to come.
+func (s *session) openStream(ctx context.Context) (clientv3.WatchChan, error) {
+	ctx, cancel := context.WithCancel(ctx)                     // which ends with its parent
+	tooLong := time.AfterFunc(s.config.RequestTimeout, cancel) // Watch waits for etcd
+	stream := s.client.Watch(ctx, s.config.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.book.handled), clientv3.WithProgressNotify(), clientv3.WithFragment())
+	if !tooLong.Stop() {
+		return nil, errSilent
+	}
+	return stream, nil
+}
+
+// follow looks at what the stream brings.
+func (s *session) follow(response clientv3.WatchResponse) error {
+	s.asked = time.Time{}
+	if response.CompactRevision != 0 {
+		s.book.skip() // the values are known; which of the missing were deleted is not
+		return fmt.Errorf("etcd: changes before revision %d are no longer there", response.CompactRevision)
+	}
+	if err := response.Err(); err != nil {
+		return fmt.Errorf("etcd: the stream of changes ended: %w", err)
+	}
+	for _, event := range response.Events {
+		if event.Type == mvccpb.Event_DELETE {
+			s.book.remove(string(event.Kv.Key), event.Kv.ModRevision)
+		} else {
+			s.book.put(pair{key: string(event.Kv.Key), value: event.Kv.Value, revision: event.Kv.ModRevision})
+		}
+	}
+	// The header may be ahead of events that are still to come.
+	if n := len(response.Events); n > 0 {
+		s.book.reached(response.Events[n-1].Kv.ModRevision)
+	} else if response.IsProgressNotify() {
+		s.book.reached(response.Header.Revision)
+	}
+	return nil
+}
+
+// check makes sure that etcd answers, is what it was, and has a living stream for us: a stream that brings nothing
+// looks like one where nothing happens.
+func (s *session) check(ctx context.Context) error {
+	if s.keeper != nil && s.keeper.failed.Load() {
+		s.keeper.saved-- // so that it is tried again
+	}
+	// A young stream may pass over a question or two.
+	if !s.asked.IsZero() && time.Since(s.asked) > s.config.CheckInterval+s.config.RequestTimeout {
+		return errSilent
+	}
+	response, err := s.get(ctx, s.config.Prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return err
+	}
+	if err := s.book.hear(place(response)); err != nil {
+		return err // the next session tells what is there
+	}
+	s.book.tellMissing()
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+	defer cancel()
+	if err := s.client.RequestProgress(ctx); err != nil {
+		return fmt.Errorf("etcd: ask the stream of changes for a sign of life: %w", err)
+	}
+	if s.asked.IsZero() {
+		s.asked = time.Now()
+	}
+	return nil
+}
+
+func (s *session) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+	defer cancel()
+	response, err := s.client.Get(ctx, key, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("etcd: read %s: %w", s.config.Prefix, err)
+	}
+	return response, nil
+}
+
+// save has the cache written if something changed.
+func (s *session) save() {
+	if s.keeper != nil && s.keeper.saved != s.book.changes {
+		s.keeper.saved = s.book.changes
+		s.keeper.save(s.book.snapshot())
+	}
+}
+
+func place(r *clientv3.GetResponse) Place {
+	return Place{Cluster: r.Header.ClusterId, Revision: r.Header.Revision}
+}
