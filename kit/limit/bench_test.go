@@ -2,6 +2,8 @@ package limit
 
 import (
 	"context"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -82,6 +84,50 @@ func BenchmarkRejected(b *testing.B) {
 			b.Fatal("admitted")
 		}
 	}
+}
+
+// BenchmarkAcquireDoneOfATenant is the same for a request with a name, where shares are counted.
+func BenchmarkAcquireDoneOfATenant(b *testing.B) {
+	c := DefaultConfig()
+	c.TenantShare = 0.5
+	l := benchLimit(b, c)
+	for b.Loop() {
+		p, err := l.AcquireFor(context.Background(), Request{Tenant: "tenant"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Done()
+	}
+}
+
+func BenchmarkAcquireDoneAdaptive(b *testing.B) {
+	c, a := DefaultConfig(), DefaultAdaptive()
+	c.Adaptive = &a
+	l := benchLimit(b, c)
+	for b.Loop() {
+		p, err := l.Acquire(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Done()
+	}
+}
+
+// BenchmarkQueuedTenants hands one slot to and fro among a thousand tenants that wait all the time.
+func BenchmarkQueuedTenants(b *testing.B) {
+	l := benchLimit(b, Config{Slots: 1, Queue: 1000})
+	var number atomic.Int64
+	b.SetParallelism(500)
+	b.RunParallel(func(pb *testing.PB) {
+		r := Request{Tenant: strconv.FormatInt(number.Add(1), 10)}
+		for pb.Next() {
+			p, err := l.AcquireFor(context.Background(), r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p.Done()
+		}
+	})
 }
 
 // BenchmarkQueued hands one slot back and forth through the queue.

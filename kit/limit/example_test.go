@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/limit"
@@ -42,4 +43,70 @@ func ExampleLimit_Acquire() {
 	// Output:
 	// queue_full 1s
 	// <nil>
+}
+
+func ExampleLimit_AcquireFor() {
+	l, _ := limit.New(limit.Config{Slots: 1, Queue: 2})
+	ctx := context.Background()
+
+	slot, _ := l.Acquire(ctx)
+	waiting := make(chan string, 3)
+	ask := func(name string, r limit.Request) {
+		queued := l.Stats().Queued
+		go func() {
+			permit, err := l.AcquireFor(ctx, r)
+			if rejected, ok := errors.AsType[*limit.RejectedError](err); ok {
+				waiting <- fmt.Sprint(name, ": ", rejected.Reason)
+				return
+			}
+			waiting <- name
+			permit.Done()
+		}()
+		for l.Stats().Queued == queued { // until it waits
+			time.Sleep(time.Millisecond)
+		}
+	}
+	ask("first export", limit.Request{Tenant: "a", Priority: limit.Batch})
+	ask("page", limit.Request{Tenant: "b"})
+	go ask("payment", limit.Request{Tenant: "c", Priority: limit.Critical}) // and the queue is full
+	fmt.Println(<-waiting)
+	slot.Done()
+	fmt.Println(<-waiting)
+	fmt.Println(<-waiting)
+	// Output:
+	// first export: displaced
+	// payment
+	// page
+}
+
+func ExampleAdaptive() {
+	adaptive := limit.DefaultAdaptive()
+	l, err := limit.New(limit.Config{Slots: 16, Queue: 64, Adaptive: &adaptive})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	permit, _ := l.Acquire(context.Background())
+	permit.DoneWith(limit.Overloaded) // as the engine has answered
+	fmt.Println(l.Stats().Slots)
+	// Output: 11
+}
+
+func ExampleNewListener() {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	config := limit.DefaultConnConfig()
+	config.MaxPerClient = 100
+	l, err := limit.NewListener(socket, config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// server.Serve(l), or ServeTLS: it belongs beneath TLS
+	fmt.Println(l.Stats().Open)
+	_ = l.Close()
+	// Output: 0
 }

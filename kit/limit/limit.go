@@ -9,17 +9,19 @@ import (
 	"time"
 )
 
-// Limit is a fixed number of slots with a bounded queue in order of arrival. This type is concurrency safe.
+// Limit is a number of slots with a bounded queue. This type is concurrency safe.
 type Limit struct {
 	config   Config
 	base     time.Time // times below are durations since base
 	now      func() time.Time
 	observer Observer
 
-	mu        sync.Mutex // guards what follows; observers are called without it
-	arriving  int        // places taken by requests between Admit and Start
-	running   int        // slots taken; less than Slots only while nobody waits
-	waiting   fifo
+	mu        sync.Mutex  // guards what follows; observers are called without it
+	arriving  int         // places taken by requests between Admit and Start
+	running   int         // slots taken; less than slots only while nobody may have one
+	slots     int         // how many there are: Config.Slots, or what adapt found
+	adapt     *controller // nil if the number is fixed
+	waiting   queue
 	closed    bool
 	hold      estimate
 	rejected  map[Reason]uint64
@@ -34,7 +36,7 @@ type Option func(*Limit)
 // real time.
 func WithNow(now func() time.Time) Option { return func(l *Limit) { l.now = now } }
 
-// WithObserver has the limit report what happens.
+// WithObserver has the limit report what happens, and how many slots there are if o is a [SlotsObserver].
 func WithObserver(o Observer) Option { return func(l *Limit) { l.observer = o } }
 
 // Observer is told what happens to requests, on the goroutine of the request and with no lock held. After
@@ -46,6 +48,13 @@ type Observer interface {
 	Done(held time.Duration) // 0 if it never had a slot
 }
 
+// SlotsObserver is an [Observer] that is also told when an adaptive limit has changed. Of two changes that follow
+// each other closely it may hear in either order; Stats has the last.
+type SlotsObserver interface {
+	Observer
+	SlotsChanged(slots int)
+}
+
 // New returns a limit, or what is wrong with config.
 func New(config Config, opts ...Option) (*Limit, error) {
 	if err := config.Validate(); err != nil {
@@ -54,7 +63,11 @@ func New(config Config, opts ...Option) (*Limit, error) {
 	if config.Arriving == 0 {
 		config.Arriving = config.Slots + config.Queue
 	}
-	l := &Limit{config: config, rejected: map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, Deadline: 0, Closed: 0}}
+	l := &Limit{config: config, slots: config.Slots, waiting: newQueue(config.Queue)}
+	l.rejected = map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, TenantFull: 0, Displaced: 0, Deadline: 0, Closed: 0}
+	if config.Adaptive != nil {
+		l.adapt = newController(*config.Adaptive, config.Slots)
+	}
 	for _, opt := range opts {
 		opt(l)
 	}
@@ -65,28 +78,40 @@ func New(config Config, opts ...Option) (*Limit, error) {
 	return l, nil
 }
 
-// Admit takes one of the places for requests whose input is on its way, or returns a [RejectedError]. It never
-// blocks. deadline is when the work must be done; the zero time means whenever. The permit must be given back
-// with Done.
+// Request is what a limit can know about a request. The zero value is one of normal priority that may take as
+// long as it likes.
+type Request struct {
+	Deadline time.Time // when the work must be done; zero: whenever
+	Priority Priority
+	Tenant   string // for whom it is; all that name none take turns as one tenant
+}
+
+// Admit is AdmitFor with a deadline alone.
+func (l *Limit) Admit(deadline time.Time) (Permit, error) {
+	return l.AdmitFor(Request{Deadline: deadline})
+}
+
+// AdmitFor takes one of the places for requests whose input is on its way, or returns a [RejectedError]. It never
+// blocks. The permit must be given back with Done or DoneWith.
 //
 // It also refuses what Start would refuse at this moment, so that nothing arrives in vain. A request that finds
 // a slot free is tried unless its deadline has passed, whatever the estimate says: so an estimate that is wrong
-// is always corrected. One that would have to wait is refused when the queue is full, and when the expected
-// wait, plus a time that hardly any request stays below, ends after the deadline. Those that have not called
-// Start yet are no part of that wait: their input may never come.
-func (l *Limit) Admit(deadline time.Time) (Permit, error) {
-	now, due := l.elapsed(), l.due(deadline)
+// is always corrected. One that would have to wait is refused when the queue is full and nobody in it has to
+// give way, and when the expected wait, plus a time that hardly any request stays below, ends after the
+// deadline. Those that have not called Start yet are no part of that wait: their input may never come.
+func (l *Limit) AdmitFor(r Request) (Permit, error) {
+	now, due, class := l.elapsed(), l.due(r.Deadline), r.Priority.class()
 	l.mu.Lock()
-	reason := l.refuses(now, due)
-	if reason == "" && l.arriving == l.config.Arriving {
-		reason = ArrivingFull
+	reason := l.refuses(now, due, class, r.Tenant)
+	if reason == "" {
+		reason = l.noRoomToArrive(r.Tenant)
 	}
 	if reason != "" {
 		err := l.reject(reason)
 		l.mu.Unlock()
 		return Permit{}, l.report(err)
 	}
-	p := l.sit(due)
+	p := l.sit(due, class, r.Tenant)
 	l.mu.Unlock()
 	if l.observer != nil {
 		l.observer.Admitted()
@@ -94,18 +119,24 @@ func (l *Limit) Admit(deadline time.Time) (Permit, error) {
 	return p, nil
 }
 
-// Acquire takes a slot, or a place in the queue and waits for a slot: Admit and Start in one, with the deadline
-// of ctx, for requests whose input is here. It needs no place among those that arrive.
-func (l *Limit) Acquire(ctx context.Context) (Permit, error) {
-	deadline, _ := ctx.Deadline()
-	now, due := l.elapsed(), l.due(deadline)
+// Acquire is AcquireFor with the deadline of ctx alone.
+func (l *Limit) Acquire(ctx context.Context) (Permit, error) { return l.AcquireFor(ctx, Request{}) }
+
+// AcquireFor takes a slot, or a place in the queue and waits for a slot: AdmitFor and Start in one, for requests
+// whose input is here. It needs no place among those that arrive. The deadline is that of r or of ctx, whichever
+// is earlier.
+func (l *Limit) AcquireFor(ctx context.Context, r Request) (Permit, error) {
+	if deadline, ok := ctx.Deadline(); ok && (r.Deadline.IsZero() || deadline.Before(r.Deadline)) {
+		r.Deadline = deadline
+	}
+	now, due, class := l.elapsed(), l.due(r.Deadline), r.Priority.class()
 	l.mu.Lock()
-	if reason := l.refuses(now, due); reason != "" {
+	if reason := l.refuses(now, due, class, r.Tenant); reason != "" {
 		err := l.reject(reason)
 		l.mu.Unlock()
 		return Permit{}, l.report(err)
 	}
-	p := l.sit(due) // and leaves the places of those that arrive before the lock does
+	p := l.sit(due, class, r.Tenant) // and leaves the places of those that arrive before the lock does
 	patience, err := l.enter(ctx, p.seat, now)
 	l.mu.Unlock()
 	if l.observer != nil {
@@ -123,9 +154,10 @@ func (l *Limit) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	for s := l.waiting.pop(); s != nil; s = l.waiting.pop() {
-		l.turnAway(s, l.reject(Closed))
-		s.wake <- struct{}{}
+	for i := range l.waiting.classes {
+		for c := &l.waiting.classes[i]; c.length > 0; {
+			l.dismiss(c.newest(), l.reject(Closed))
+		}
 	}
 }
 
@@ -133,8 +165,10 @@ func (l *Limit) Close() {
 type Stats struct {
 	Admitted  int               // places taken now: the sum of the next three
 	Arriving  int               // how many have not called Start, at most Config.Arriving
-	Running   int               // how many have a slot, at most Config.Slots
+	Running   int               // how many have a slot: at most Slots, or until some are given back more after Slots fell
 	Queued    int               // how many wait for a slot, at most Config.Queue
+	Slots     int               // how many slots there are now: Config.Slots if the limit is not adaptive
+	Tenants   int               // that are known by name now: who waits, has waited for a slot that it holds, or has a share to keep
 	Rejected  map[Reason]uint64 // since New
 	Abandoned uint64            // since New: left the queue because the caller went away
 	Hold      time.Duration     // recent mean of how long a slot is held, 0 if not known
@@ -151,12 +185,14 @@ func (l *Limit) Stats() Stats {
 		Queued:    l.waiting.length,
 		Rejected:  maps.Clone(l.rejected),
 		Abandoned: l.abandoned,
-		Hold:      l.hold.mean,
+		Slots:     l.slots,
+		Tenants:   len(l.waiting.tenants),
+		Hold:      l.hold.expected(),
 	}
 }
 
 // sit takes a place for a request that arrives. The lock is held.
-func (l *Limit) sit(due time.Duration) Permit {
+func (l *Limit) sit(due time.Duration, class uint8, tenant string) Permit {
 	l.arriving++
 	s := l.free
 	if s == nil {
@@ -165,38 +201,70 @@ func (l *Limit) sit(due time.Duration) Permit {
 		l.free = s.next
 	}
 	s.phase, s.due, s.next = arriving, due, nil
+	s.class = class
+	if s.tenant != tenant { // writing a pointer costs more
+		s.tenant = tenant
+	}
+	if l.sharesOut(tenant) {
+		l.waiting.refer(s).arriving++
+	}
 	return Permit{limit: l, seat: s, serial: s.serial}
 }
 
+// sharesOut reports whether the tenant must not have more than its share.
+func (l *Limit) sharesOut(tenant string) bool { return l.config.TenantShare > 0 && tenant != "" }
+
+// ceiling is a tenant's share of that many.
+func (l *Limit) ceiling(of int) int { return max(1, int(l.config.TenantShare*float64(of))) }
+
 // refuses returns why a request can neither run nor wait now, or "". The lock is held.
-func (l *Limit) refuses(now, due time.Duration) Reason {
+func (l *Limit) refuses(now, due time.Duration, class uint8, tenant string) Reason {
 	left := due - now
 	switch {
 	case l.closed:
 		return Closed
 	case left <= 0:
 		return Deadline
-	case l.running < l.config.Slots:
+	case l.running < l.slots && !l.sharesOut(tenant):
 		return ""
-	case l.waiting.length == l.config.Queue:
+	}
+	t := l.waiting.find(tenant)
+	wait, slots := 0, l.slots
+	switch held := t != nil && t.parked; {
+	case l.running < l.slots && !held:
+		return ""
+	case held: // only slots of its own help it
+		wait, slots = t.flows[class].waiting.length+1, l.ceiling(l.slots)
+	default:
+		wait = l.waiting.turn(class, t)
+	}
+	switch {
+	case l.waiting.length >= l.config.Queue && l.waiting.victim(class, t) == nil:
 		return QueueFull
-	case l.tooLate(left, l.waiting.length+1):
+	case l.hold.forCompletions(wait, slots)+l.hold.atLeast() > left:
 		return Deadline
 	}
 	return ""
 }
 
-// tooLate reports whether a request with so much time left cannot be done after a wait for n slots to be
-// given back. The lock is held.
-func (l *Limit) tooLate(left time.Duration, n int) bool {
-	return l.hold.forCompletions(n, l.config.Slots)+l.hold.atLeast() > left
+// noRoomToArrive returns why one more request of the tenant cannot arrive, or "". The lock is held.
+func (l *Limit) noRoomToArrive(tenant string) Reason {
+	if l.arriving == l.config.Arriving {
+		return ArrivingFull
+	}
+	if l.sharesOut(tenant) {
+		if t := l.waiting.find(tenant); t != nil && t.arriving >= l.ceiling(l.config.Arriving) {
+			return TenantFull
+		}
+	}
+	return ""
 }
 
 // reject counts a rejection. The lock is held.
 func (l *Limit) reject(reason Reason) error {
 	l.rejected[reason]++
-	after := l.hold.retryAfter(l.running+l.waiting.length, l.config.Slots)
-	if reason == ArrivingFull {
+	after := l.hold.retryAfter(l.running+l.waiting.length, l.slots)
+	if reason == ArrivingFull || reason == TenantFull {
 		after = max(after, retryUnknown)
 	}
 	return &RejectedError{Reason: reason, RetryAfter: after}
@@ -225,40 +293,98 @@ func (l *Limit) report(err error) error {
 	return err
 }
 
-// passOn gives free slots to those who have waited longest and can still be done in time. The lock is held.
+// passOn gives free slots to those whose turn it is and who can still be done in time. The lock is held.
 func (l *Limit) passOn(now time.Duration) {
-	for l.running < l.config.Slots {
-		s := l.waiting.pop()
-		if s == nil {
+	for l.running < l.slots && l.waiting.length > 0 {
+		s := l.waiting.first()
+		if s == nil { // who waits has its share
 			return
 		}
 		if left := s.due - now; left <= 0 || left < l.hold.atLeast() {
-			l.turnAway(s, l.reject(Deadline))
-		} else {
-			s.waited = max(0, now-s.since)
-			l.takeSlot(s, granted, now)
+			l.dismiss(s, l.reject(Deadline))
+			continue
 		}
+		l.waiting.grant(s, l.hold.mean)
+		s.waited = max(0, now-s.since)
+		l.takeSlot(s, granted, now)
 		s.wake <- struct{}{}
 	}
 }
 
+// takeSlot gives a free slot to the seat. The lock is held.
 func (l *Limit) takeSlot(s *seat, p phase, now time.Duration) {
 	l.running++
+	if l.adapt != nil && l.running >= l.slots {
+		l.adapt.full = true
+	}
 	s.phase, s.since = p, now
+	if t := s.owner; t != nil {
+		t.running++
+		l.keepShare(t)
+	}
+}
+
+// freeSlot takes the slot of a seat away, for which its tenant pays the time. The lock is held.
+func (l *Limit) freeSlot(s *seat, held time.Duration) {
+	l.running--
+	if t := s.owner; t != nil {
+		l.waiting.settle(s, held)
+		t.running--
+		l.keepShare(t)
+	}
+}
+
+// keepShare gives the tenant no further slot while it has its share. The lock is held.
+func (l *Limit) keepShare(t *tenant) {
+	if l.sharesOut(t.name) {
+		l.waiting.park(t, t.running >= l.ceiling(l.slots))
+	}
+}
+
+// resize makes it so many slots. The lock is held.
+func (l *Limit) resize(slots int, now time.Duration) {
+	l.slots = slots
+	if l.config.TenantShare > 0 {
+		for _, t := range l.waiting.tenants {
+			l.keepShare(t)
+		}
+	}
+	l.passOn(now)
+}
+
+// dismiss ends the wait of a request with err. The lock is held.
+func (l *Limit) dismiss(s *seat, err error) {
+	l.waiting.remove(s)
+	l.turnAway(s, err)
+	s.wake <- struct{}{}
 }
 
 // turnAway makes the permit of a request worthless that has left the queue and does not know it yet. The seat
 // stays its own until it has read err. The lock is held.
 func (l *Limit) turnAway(s *seat, err error) {
+	if s.owner != nil {
+		l.waiting.forget(s)
+	}
 	s.serial++
 	s.phase, s.err = turnedAway, err
+}
+
+// leave ends the arrival of a request. The lock is held.
+func (l *Limit) leave(s *seat) {
+	l.arriving--
+	if s.owner != nil {
+		s.owner.arriving--
+	}
 }
 
 // vacate takes the seat of a request that is not in the queue and has no slot any more, and makes its permit
 // worthless. The lock is held.
 func (l *Limit) vacate(s *seat) {
 	if s.phase == arriving {
-		l.arriving--
+		l.leave(s)
+	}
+	if s.owner != nil {
+		l.waiting.forget(s)
 	}
 	s.serial++
 	l.recycle(s)

@@ -559,7 +559,7 @@ func TestStatsAreACopy(t *testing.T) {
 	l := newLimit(t, 1, 0)
 	s := l.Stats()
 	s.Rejected[Closed] = 7
-	if want := map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, Deadline: 0, Closed: 0}; !maps.Equal(l.Stats().Rejected, want) {
+	if want := map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, TenantFull: 0, Displaced: 0, Deadline: 0, Closed: 0}; !maps.Equal(l.Stats().Rejected, want) {
 		t.Fatal(l.Stats().Rejected)
 	}
 }
@@ -585,5 +585,14 @@ func TestUncontendedAcquireDoesNotAllocate(t *testing.T) {
 		p.Done()
 	}); n != 0 {
 		t.Fatalf("%v allocations in two steps", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		p, err := l.AcquireFor(ctx, Request{Priority: Critical, Tenant: "tenant"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Done()
+	}); n != 0 {
+		t.Fatalf("%v allocations for a tenant", n)
 	}
 }

@@ -16,9 +16,10 @@ type Permit struct {
 
 var errSpent = errors.New("limit: permit was started or given back before")
 
-// Start says that the input is here, and waits for a slot, in order of the calls of Start. It returns a
-// [RejectedError] when the queue is full, as soon as the deadline of Admit cannot be met any more, or when the
-// limit is closed, and an error that wraps ctx.Err() when ctx is canceled. After an error the place has been
+// Start says that the input is here, and waits for a slot: the more urgent first, tenants in turn, and the requests
+// of one tenant in order of the calls of Start. It returns a [RejectedError] when the queue is full, when the
+// request has to give its place in the queue to another, as soon as the deadline of Admit cannot be met any more,
+// or when the limit is closed, and an error that wraps ctx.Err() when ctx is canceled. After an error the place has been
 // given back.
 func (p Permit) Start(ctx context.Context) error {
 	if p.limit == nil {
@@ -30,7 +31,7 @@ func (p Permit) Start(ctx context.Context) error {
 		l.mu.Unlock()
 		return errSpent
 	}
-	if reason := l.refuses(now, s.due); reason != "" && ctx.Err() == nil {
+	if reason := l.refuses(now, s.due, s.class, s.tenant); reason != "" && ctx.Err() == nil {
 		err := l.reject(reason)
 		l.vacate(s)
 		l.mu.Unlock()
@@ -53,10 +54,13 @@ func (l *Limit) enter(ctx context.Context, s *seat, now time.Duration) (patience
 		l.vacate(s)
 		return 0, err
 	}
-	l.arriving--
-	if l.running < l.config.Slots {
+	l.leave(s)
+	if l.running < l.slots && (s.owner == nil || !s.owner.parked) {
 		l.takeSlot(s, running, now)
 		return runs, nil
+	}
+	if l.waiting.length >= l.config.Queue { // refuses has seen that someone has to give way
+		l.dismiss(l.waiting.victim(s.class, l.waiting.find(s.tenant)), l.reject(Displaced))
 	}
 	l.enqueue(s, now)
 	return max(0, l.patience(s, now)), nil
@@ -142,7 +146,7 @@ func (l *Limit) interrupted(ctx context.Context, s *seat) error {
 	}
 	if s.phase == granted {
 		<-s.wake
-		l.running--
+		l.freeSlot(s, 0)
 	} else {
 		l.waiting.remove(s)
 	}
@@ -171,10 +175,23 @@ func (l *Limit) giveUp(s *seat) (patience time.Duration, err error) {
 	return 0, err
 }
 
-// Done gives back the place, and the slot if there is one. Only the first call has an effect; later ones never
-// touch what was given to someone else. It may be called instead of Start, and while Start waits, which then
-// returns an error.
-func (p Permit) Done() {
+// Outcome says what the time for which a slot was held tells about the work.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Finished   Outcome = iota // the work was done: the time counts
+	Ignored                   // it says nothing: the caller went away, the answer came from a cache, the work failed early
+	Overloaded                // what is behind the limit said that it has too much to do: an adaptive limit shrinks at once
+)
+
+// Done is DoneWith for work that has Finished.
+func (p Permit) Done() { p.DoneWith(Finished) }
+
+// DoneWith gives back the place, and the slot if there is one. Only the first call of Done or DoneWith has an
+// effect; later ones never touch what was given to someone else. It may be called instead of Start, and while
+// Start waits, which then returns an error.
+func (p Permit) DoneWith(outcome Outcome) {
 	if p.limit == nil {
 		return
 	}
@@ -185,26 +202,53 @@ func (p Permit) Done() {
 		return
 	}
 	var held time.Duration
+	resized := 0
 	switch s.phase {
 	case running:
 		held = max(0, now-s.since)
-		l.hold.add(held)
-		l.running--
+		resized = l.learn(outcome, s.since, now)
+		l.freeSlot(s, held)
 		l.vacate(s)
-		l.passOn(now)
+		if resized != 0 {
+			l.resize(resized, now)
+		} else {
+			l.passOn(now)
+		}
 	case granted: // Start has not seen it yet, and has a token to read
-		l.running--
+		l.freeSlot(s, 0)
 		l.turnAway(s, errSpent)
 		l.passOn(now)
 	case queued:
-		l.waiting.remove(s)
-		l.turnAway(s, errSpent)
-		s.wake <- struct{}{}
+		l.dismiss(s, errSpent)
 	default:
 		l.vacate(s)
 	}
 	l.mu.Unlock()
-	if l.observer != nil {
-		l.observer.Done(held)
+	if l.observer == nil {
+		return
 	}
+	l.observer.Done(held)
+	if o, ok := l.observer.(SlotsObserver); ok && resized != 0 {
+		o.SlotsChanged(resized)
+	}
+}
+
+// learn takes in what became of work, and returns how many slots there must be from now on, 0 for as many as
+// before. The lock is held.
+func (l *Limit) learn(outcome Outcome, since, now time.Duration) int {
+	if outcome == Finished {
+		l.hold.add(since, now)
+	}
+	if l.adapt == nil || outcome == Ignored {
+		return 0
+	}
+	if outcome == Overloaded {
+		l.adapt.overloaded(since, now)
+	} else {
+		l.adapt.add(since, now)
+	}
+	if slots := l.adapt.slots(); slots != l.slots {
+		return slots
+	}
+	return 0
 }

@@ -39,7 +39,8 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 	if rnd.IntN(2) == 0 {
 		deadline = time.Now().Add(upTo(60 * time.Millisecond))
 	}
-	take := func() (Permit, error) { return l.Admit(deadline) }
+	r := Request{Deadline: deadline, Priority: Priority(rnd.IntN(3) - 1), Tenant: []string{"", "a", "b", "c"}[rnd.IntN(4)]}
+	take := func() (Permit, error) { return l.AdmitFor(r) }
 	atOnce := rnd.IntN(3) == 0 // without a body
 	if atOnce {
 		ctx, cancelAtDeadline := ctx, context.CancelFunc(func() {})
@@ -47,11 +48,15 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 			ctx, cancelAtDeadline = context.WithDeadline(ctx, deadline)
 		}
 		defer cancelAtDeadline()
-		take = func() (Permit, error) { return l.Acquire(ctx) }
+		take = func() (Permit, error) { return l.AcquireFor(ctx, r) }
 	}
 	p, err := take()
-	if s := l.Stats(); s.Arriving > l.config.Arriving || s.Running > l.config.Slots || s.Queued > l.config.Queue ||
-		s.Admitted != s.Arriving+s.Running+s.Queued || s.Queued > 0 && s.Running < l.config.Slots {
+	most := l.config.Slots
+	if l.config.Adaptive != nil {
+		most = l.config.Adaptive.Max
+	}
+	if s := l.Stats(); s.Arriving > l.config.Arriving || s.Running > most || s.Queued > l.config.Queue ||
+		s.Admitted != s.Arriving+s.Running+s.Queued || s.Queued > 0 && s.Running < s.Slots && l.config.TenantShare == 0 {
 		t.Errorf("impossible: %+v", s)
 	}
 	if err != nil {
@@ -79,8 +84,8 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 		return
 	}
 	if !gone {
-		if n := busy.Add(1); n > int64(l.config.Slots) {
-			t.Errorf("%d run at once in %d slots", n, l.config.Slots)
+		if n := busy.Add(1); n > int64(most) {
+			t.Errorf("%d run at once in %d slots", n, most)
 		}
 	}
 	pause(work)
@@ -90,10 +95,39 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 	if rnd.IntN(8) == 0 {
 		panic("work")
 	}
-	p.Done()
+	p.DoneWith(Outcome(rnd.IntN(3)))
 	if rnd.IntN(2) == 0 {
 		pause(leave) // and a late Done
 	}
+}
+
+// TestRacesWithSharesLoseNothing has the number of slots and the shares of tenants in the race, too.
+func TestRacesWithSharesLoseNothing(t *testing.T) {
+	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+		c := Config{Slots: 2, Queue: 4, Arriving: 8, TenantShare: rnd.Float64()}
+		if rnd.IntN(2) == 0 {
+			c.Adaptive = &Adaptive{Min: 1, Max: 4, Tolerance: 0.25}
+		}
+		l, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var busy atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			own := rand.New(rand.NewPCG(rnd.Uint64(), 0))
+			all.Go(func() {
+				for range 1000 {
+					request(t, l, own, &busy, func(d time.Duration) { spin(d / 1000) })
+				}
+			})
+		}
+		all.Wait()
+		wantIdle(t, l)
+		if s := l.Stats(); s.Tenants != 0 || s.Arriving != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // wantWhole checks that no place and no slot has been lost or won.

@@ -28,6 +28,10 @@ type seat struct {
 	since  time.Duration // when the phase queued or running began
 	waited time.Duration // in the queue
 	err    error         // why it was turned away
+	class  uint8
+	tenant string
+	owner  *tenant       // of that name; nil while nothing is counted for it
+	charge time.Duration // what its flow has paid for its slot
 
 	wake       chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
 	prev, next *seat         // in the queue; next also in the free list
@@ -48,14 +52,6 @@ func (q *fifo) push(s *seat) {
 	}
 	q.last = s
 	q.length++
-}
-
-func (q *fifo) pop() *seat {
-	s := q.first
-	if s != nil {
-		q.remove(s)
-	}
-	return s
 }
 
 func (q *fifo) remove(s *seat) {

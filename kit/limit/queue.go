@@ -1,0 +1,275 @@
+package limit
+
+import "time"
+
+// passes is how many slots in a row may go past a class that waits: its next is then due. So each class is sure
+// of about one slot in nine.
+const passes = 8
+
+// queue holds those who wait: by class, in each class a flow for every tenant, each flow in order of arrival.
+//
+// Among the flows of a class the slots go by start-time fair queueing (Goyal, Vin, Cheng, "Start-time Fair
+// Queuing", SIGCOMM 1996), and what is paid for is the time that slots are held: the mean when a slot is given,
+// the difference when it is given back. A flow that comes to wait starts at the virtual time of the class, so
+// what it did not use earlier is not saved up.
+type queue struct {
+	places  int // most that wait
+	length  int
+	classes [classes]class
+	served  uint64 // orders flows of the same virtual time: who was served longer ago comes first
+
+	anyone  tenant             // of the requests that name none
+	tenants map[string]*tenant // that have something here
+	free    *tenant
+}
+
+// class is those of one priority.
+type class struct {
+	length  int
+	passed  int           // slots that went to more urgent classes since one of this class could have had one
+	turns   flows         // that may have a slot, the next first
+	sizes   flows         // all that wait, the longest first
+	virtual time.Duration // where the flow began that was served last
+}
+
+// tenant is kept while a seat refers to it. Memory for tenants is thus bounded by the places of the limit.
+type tenant struct {
+	name     string
+	seats    int // that refer to it
+	arriving int // only counted when shares are limited
+	running  int // those that refer to it
+	parked   bool
+	flows    [classes]flow
+	next     *tenant // in the free list
+}
+
+// flow is what one tenant has waiting in one class.
+type flow struct {
+	waiting    fifo
+	virtual    time.Duration // time held, in the class's virtual time
+	served     uint64
+	turn, size int // places in the heaps of the class, from 1; 0: not there
+}
+
+func newQueue(places int) queue {
+	q := queue{places: places, tenants: make(map[string]*tenant)}
+	for i := range q.classes {
+		c := &q.classes[i]
+		c.turns = flows{before: earlier, place: func(f *flow) *int { return &f.turn }}
+		c.sizes = flows{before: longer, place: func(f *flow) *int { return &f.size }}
+	}
+	return q
+}
+
+func earlier(a, b *flow) bool {
+	return a.virtual < b.virtual || a.virtual == b.virtual && a.served < b.served
+}
+
+func longer(a, b *flow) bool { return a.waiting.length > b.waiting.length }
+
+// find returns the tenant if it has something here.
+func (q *queue) find(name string) *tenant {
+	if name == "" {
+		return &q.anyone
+	}
+	return q.tenants[name]
+}
+
+// refer gives the seat its tenant, unless it has it.
+func (q *queue) refer(s *seat) *tenant {
+	if s.owner == nil {
+		t := q.find(s.tenant)
+		if t == nil {
+			if t = q.free; t != nil {
+				q.free = t.next
+				*t = tenant{name: s.tenant}
+			} else {
+				t = &tenant{name: s.tenant}
+			}
+			q.tenants[s.tenant] = t
+		}
+		t.seats++
+		s.owner = t
+	}
+	return s.owner
+}
+
+// forget takes the seat's tenant away.
+func (q *queue) forget(s *seat) {
+	t := s.owner
+	s.owner, s.tenant, s.charge = nil, "", 0
+	if t.seats--; t.seats == 0 && t != &q.anyone {
+		delete(q.tenants, t.name)
+		t.name = ""
+		t.next, q.free = q.free, t
+	}
+}
+
+// push lets the seat wait.
+func (q *queue) push(s *seat) {
+	t := q.refer(s)
+	c, f := &q.classes[s.class], &t.flows[s.class]
+	f.waiting.push(s)
+	q.length++
+	c.length++
+	if f.waiting.length > 1 {
+		c.sizes.moved(f)
+		return
+	}
+	f.virtual = max(f.virtual, c.virtual)
+	q.served++
+	f.served = q.served
+	c.sizes.add(f)
+	if !t.parked {
+		c.turns.add(f)
+	}
+}
+
+// remove ends the seat's wait without a slot.
+func (q *queue) remove(s *seat) {
+	c, f := &q.classes[s.class], &s.owner.flows[s.class]
+	f.waiting.remove(s)
+	q.length--
+	c.length--
+	if f.waiting.length > 0 {
+		c.sizes.moved(f)
+		return
+	}
+	c.sizes.drop(f)
+	c.turns.drop(f)
+	if len(c.turns.heap) == 0 {
+		c.passed = 0
+	}
+}
+
+// first returns who has the next slot, nil if nobody may. Of two classes that are due the less urgent goes first:
+// it has no other chance.
+func (q *queue) first() *seat {
+	var next *class
+	for i := range q.classes {
+		if c := &q.classes[i]; len(c.turns.heap) > 0 && (next == nil || c.passed >= passes) {
+			next = c
+		}
+	}
+	if next == nil {
+		return nil
+	}
+	return next.turns.heap[0].waiting.first
+}
+
+// grant ends the wait of the first with a slot, for which its flow pays in advance.
+func (q *queue) grant(s *seat, price time.Duration) {
+	f := &s.owner.flows[s.class]
+	q.remove(s)
+	c := &q.classes[s.class]
+	c.passed = 0
+	for i := range q.classes {
+		if below := &q.classes[i]; uint8(i) > s.class && len(below.turns.heap) > 0 {
+			below.passed++
+		}
+	}
+	c.virtual = max(c.virtual, f.virtual)
+	s.charge = max(1, price)
+	f.virtual += s.charge
+	q.served++
+	f.served = q.served
+	c.turns.moved(f)
+}
+
+// mostDebt bounds what a flow pays for one slot, in means: one that was held for a minute must not keep its
+// tenant out for as long as the others need to catch up.
+const mostDebt = 32
+
+// settle corrects what the flow paid in advance.
+func (q *queue) settle(s *seat, held time.Duration) {
+	if s.charge == 0 {
+		return
+	}
+	f := &s.owner.flows[s.class]
+	f.virtual += min(max(1, held), mostDebt*s.charge) - s.charge
+	s.charge = 0
+	q.classes[s.class].turns.moved(f)
+}
+
+// park keeps the flows of a tenant from further slots, or no longer.
+func (q *queue) park(t *tenant, parked bool) {
+	if t.parked == parked {
+		return
+	}
+	t.parked = parked
+	for i := range t.flows {
+		c, f := &q.classes[i], &t.flows[i]
+		switch {
+		case f.waiting.length == 0:
+		case parked:
+			c.turns.drop(f)
+		default:
+			c.turns.add(f)
+		}
+	}
+}
+
+// share is how many places of the queue no class can be kept out of.
+func (q *queue) share() int {
+	if q.places < classes {
+		return 0
+	}
+	return (q.places + passes) / (passes + 1)
+}
+
+// victim returns who has to leave a full queue for a request of that class and tenant, nil if nobody: the newest
+// of the flow that is longest
+//
+//   - in the least urgent class below the request's that has more than its share;
+//   - else in the request's own class, if even then it is no shorter than the request's own flow will be;
+//   - else, if the request's class has less than its share, in the least urgent class that has more.
+func (q *queue) victim(class uint8, t *tenant) *seat {
+	share := q.share()
+	for i := classes - 1; i > int(class); i-- {
+		if q.classes[i].length > share {
+			return q.classes[i].newest()
+		}
+	}
+	own := &q.classes[class]
+	mine := 0
+	if t != nil {
+		mine = t.flows[class].waiting.length
+	}
+	if len(own.sizes.heap) > 0 && own.sizes.heap[0].waiting.length >= mine+2 {
+		return own.newest()
+	}
+	if own.length < share {
+		for i := int(class) - 1; i >= 0; i-- {
+			if q.classes[i].length > share {
+				return q.classes[i].newest()
+			}
+		}
+	}
+	return nil
+}
+
+// newest is the last of the longest flow.
+func (c *class) newest() *seat { return c.sizes.heap[0].waiting.last }
+
+// turn is about how many slots must be given back until a request that comes now has one. What comes after it
+// counts for nothing.
+func (q *queue) turn(class uint8, t *tenant) int {
+	c := &q.classes[class]
+	rounds, tenants := 1, len(c.sizes.heap)
+	if t != nil && t.flows[class].waiting.length > 0 {
+		rounds += t.flows[class].waiting.length
+	} else {
+		tenants++
+	}
+	n := min(c.length+1, rounds*tenants)
+	above, below := 0, 0
+	for i := range q.classes {
+		switch {
+		case i < int(class):
+			above += q.classes[i].length
+		case i > int(class):
+			below += q.classes[i].length
+		}
+	}
+	return n + min(above, passes*n) + min(below, n/passes)
+}
