@@ -29,6 +29,7 @@ type App struct {
 	log          *slog.Logger
 	metrics      *prom.Registry
 	limits       *prom.Limits
+	breakers     *prom.Breakers
 	coordination *etcd.Source // nil: none
 	states       lifecycle.Observer
 	names        []string
@@ -53,6 +54,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	}()
 	a.log = newLogger(a.sink, cfg.Log)
 	a.limits = prom.NewLimits(a.metrics)
+	a.breakers = prom.NewBreakers(a.metrics)
 	stateMetrics := prom.NewLifecycle(a.metrics)
 	a.states = lifecycleObservers{stateMetrics, stateLog{a.log}}
 	for _, name := range append([]string{processName}, services...) {
@@ -108,11 +110,14 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 		Live:      a.live,
 		Ready:     a.ready,
 	}
+	conns := prom.NewConns(a.metrics)
+	deps.ConnObserver = conns.Observer("http")
 	if a.public, err = httpserver.New(a.cfg.HTTP, deps); err != nil {
 		return fmt.Errorf("http.%w", err)
 	}
 	httpMetrics.watch(a.public)
-	deps.Observer = adminMetrics{httpMetrics}
+	conns.Watch("http", a.public.Clients)
+	deps.Observer, deps.ConnObserver = adminMetrics{httpMetrics}, conns.Observer("admin")
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
 		Deps:       deps,
 		Metrics:    a.metrics.Handler(),

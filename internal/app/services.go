@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 
 	"github.com/dougong-io/dougong/examples/models"
+	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
@@ -60,17 +62,20 @@ func buildInference(a *App) (built, error) {
 		return built{}, fmt.Errorf("inference.repository: %w", err)
 	}
 	s, err := inference.New(a.cfg.Inference, inference.Deps{
-		Models:        repo,
-		Decode:        decodeYAML,
-		Observer:      newInferenceMetrics(a.metrics),
-		LimitObserver: a.limits.Observer("inference"),
-		StateObserver: a.states,
-		Log:           a.log.With("service", "inference"),
+		Models:          repo,
+		Decode:          decodeYAML,
+		Observer:        newInferenceMetrics(a.metrics),
+		LimitObserver:   a.limits.Observer("inference"),
+		BreakerObserver: breakerObservers{a.breakers.Observer("inference"), breakerLog{a.log.With("service", "inference")}},
+		StateObserver:   a.states,
+		Tenant:          tenantOf,
+		Log:             a.log.With("service", "inference"),
 	})
 	if err != nil {
 		return built{}, err
 	}
 	a.limits.Watch("inference", s.Limit())
+	a.breakers.Watch("inference", s.Breaker)
 	return built{
 		service: s,
 		status:  func() any { return s.Status() },
@@ -79,6 +84,18 @@ func buildInference(a *App) (built, error) {
 		breakerPolicy:    a.cfg.Inference.Breaker,
 		setBreakerPolicy: s.SetBreakerPolicy,
 	}, nil
+}
+
+// tenantOf is the tenant of the caller's token, or else the address that it calls from.
+func tenantOf(r *http.Request) string {
+	if who := auth.IdentityFrom(r.Context()); who != nil && who.Tenant != "" {
+		return who.Tenant
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // modelRepository opens what inference.repository names.

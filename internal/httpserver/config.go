@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // Config is how one listener behaves. Start from [DefaultConfig] or
@@ -20,6 +22,9 @@ type Config struct {
 	MaxHeaderBytes    int64         `json:"max_header_bytes" unit:"bytes" doc:"Largest request header; then 431."`
 	MaxBodyBytes      int64         `json:"max_body_bytes" unit:"bytes" doc:"Largest request body, unless the route says otherwise; then 413."`
 	MaxConnections    int           `json:"max_connections" doc:"Most connections at a time. For a further one the connection that is idle longest is closed; while none is, the further one is closed at once. Upgraded (WebSocket) connections no longer count. 0: no bound."`
+	MaxPerClient      int           `json:"max_connections_per_client" doc:"Most connections at a time of one client: an IPv4 address, or an IPv6 /64. A further one is closed at once. A proxy, or all behind one router, are one client. 0: no bound."`
+	MinRate           int64         `json:"min_rate" unit:"bytes" doc:"A client that sends a request, or takes an answer, at less than so much a second is closed after slow_grace. 0: the time-outs alone bound it."`
+	SlowGrace         time.Duration `json:"slow_grace" doc:"For how long a client may be below min_rate."`
 	RequestTimeout    time.Duration `json:"request_timeout" doc:"Default and upper bound of a request's deadline."`
 	DeadlineMargin    time.Duration `json:"deadline_margin" doc:"Taken off the caller's deadline, so that the answer still arrives in time."`
 	DrainTimeout      time.Duration `json:"drain_timeout" doc:"How long requests in flight may take to end when the server stops; what did not end is named and cut."`
@@ -47,6 +52,8 @@ func DefaultConfig() Config {
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      8 << 20,
 		MaxConnections:    16_384,
+		MaxPerClient:      2048,
+		SlowGrace:         20 * time.Second,
 		RequestTimeout:    30 * time.Second,
 		DeadlineMargin:    5 * time.Millisecond,
 		DrainTimeout:      15 * time.Second,
@@ -61,6 +68,7 @@ func DefaultAdminConfig() Config {
 	c.Listen = "127.0.0.1:9090"
 	c.MaxBodyBytes = 1 << 20
 	c.MaxConnections = 256
+	c.MaxPerClient = 0
 	c.DrainTimeout = 2 * time.Second
 	c.AccessLog = false
 	return c
@@ -100,10 +108,18 @@ func (c Config) Validate() error {
 	fault(c.MaxHeaderBytes >= 1<<10 && c.MaxHeaderBytes <= 16<<20, "max_header_bytes: must be 1 KiB to 16 MiB")
 	fault(c.MaxBodyBytes > 0, "max_body_bytes: must be positive")
 	fault(c.MaxConnections >= 0, "max_connections: must not be negative")
+	fault(c.MaxPerClient >= 0, "max_connections_per_client: must not be negative")
+	fault(c.MinRate >= 0, "min_rate: must not be negative")
+	fault(c.MinRate == 0 || c.SlowGrace > 0 && c.SlowGrace <= time.Hour, "slow_grace: must be positive and at most 1h")
 	for _, f := range c.TLS.faults() {
 		errs = append(errs, fmt.Errorf("tls.%w", f))
 	}
 	return errors.Join(errs...)
+}
+
+// clients is what a client may have open, and how slow it may be.
+func (c Config) clients() limit.ConnConfig {
+	return limit.ConnConfig{MaxPerClient: c.MaxPerClient, MinRate: c.MinRate, Grace: c.SlowGrace}
 }
 
 func (t TLSConfig) faults() (errs []error) {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // net/http sets up to five deadlines on a connection for each request, and
@@ -368,5 +370,6 @@ func (c *serverConn) release() net.Conn {
 	}
 	_ = c.SetDeadline(time.Time{})
 	c.l.forget(c)
+	limit.Exempt(c.Conn)
 	return c.Conn
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // Deps are what a server is given.
@@ -23,6 +24,8 @@ type Deps struct {
 	Logger    *slog.Logger // nil: discards
 	AccessLog io.Writer    // where access lines go; nil: os.Stderr
 	Observer  Observer     // nil: none
+
+	ConnObserver limit.ConnObserver // of connections, if clients are bounded; nil: none
 
 	// Live returns why the process cannot heal itself, nil while it can.
 	// Ready returns the state for people and whether requests are served. Both
@@ -60,7 +63,8 @@ type Server struct {
 	stop     context.CancelCauseFunc
 
 	mu       sync.Mutex
-	listener *listener // nil before Run has bound it
+	listener *listener       // nil before Run has bound it
+	clients  *limit.Listener // beneath it, nil if clients are not bounded
 	started  bool
 }
 
@@ -191,6 +195,17 @@ func (s *Server) Connections() int {
 	return l.len()
 }
 
+// Clients says what the bounds on clients have done; nothing if there are none.
+func (s *Server) Clients() limit.ListenerStats {
+	s.mu.Lock()
+	l := s.clients
+	s.mu.Unlock()
+	if l == nil {
+		return limit.ListenerStats{}
+	}
+	return l.Stats()
+}
+
 // DrainError names the requests that had not ended when the drain's time was up.
 type DrainError struct {
 	After    time.Duration
@@ -307,6 +322,18 @@ func (s *Server) bind() error {
 	l, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("%w; choose another address, which the key listen sets", err)
+	}
+	if s.cfg.MaxPerClient > 0 || s.cfg.MinRate > 0 {
+		var opts []limit.ConnOption
+		if s.deps.ConnObserver != nil {
+			opts = append(opts, limit.WithConnObserver(s.deps.ConnObserver))
+		}
+		bounded, err := limit.NewListener(l, s.cfg.clients(), opts...)
+		if err != nil {
+			l.Close()
+			return err
+		}
+		l, s.clients = bounded, bounded
 	}
 	s.listener = newListener(l, s.cfg.MaxConnections, s.observer.ConnectionRefused)
 	return nil

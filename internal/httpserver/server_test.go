@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // buffer is a bytes.Buffer for many goroutines.
@@ -744,8 +745,11 @@ func TestHijackHandsOverTheBareConnection(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		if _, ok := c.(*net.TCPConn); !ok {
+		bounded, ok := c.(*limit.Conn) // which its client has still open
+		if !ok {
 			t.Errorf("a %T", c)
+		} else if _, ok := bounded.NetConn().(*net.TCPConn); !ok {
+			t.Errorf("over a %T", bounded.NetConn())
 		}
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
 		line, _ := rw.ReadString('\n')

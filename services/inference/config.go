@@ -16,9 +16,13 @@ type Config struct {
 	Repository   string `json:"repository" doc:"Where the models are: demo: for the embedded demo, or the path of a folder."`
 	DefaultModel string `json:"default_model" doc:"The model that answers a request which names none. Empty: the only model there is, or loan-default of the demo; with several, such a request is refused."`
 
-	Slots         int   `json:"slots" doc:"Predictions that are computed at a time. 0: one fewer than the processors that Go uses, at least 1, so that health and metrics always find one free."`
-	Queue         int   `json:"queue" doc:"Requests that wait for a slot before more are refused with 503."`
-	Arriving      int   `json:"arriving" doc:"Requests whose body is arriving, before more are refused with 503. A slow sender holds one of these until read_timeout, and nothing else."`
+	Slots          int             `json:"slots" doc:"Predictions that are computed at a time. 0: one fewer than the processors that Go uses, at least 1, so that health and metrics always find one free."`
+	Queue          int             `json:"queue" doc:"Requests that wait for a slot before more are refused with 503."`
+	Arriving       int             `json:"arriving" doc:"Requests whose body is arriving, before more are refused with 503. A slow sender holds one of these until read_timeout, and nothing else."`
+	TenantShare    float64         `json:"tenant_share" doc:"Most of the slots, and of the places for those that arrive, that one tenant may have, 0 to 1, also when the rest are free. A tenant is that of the token, or else a client address: behind a proxy all are one. 0: no bound; tenants take turns all the same."`
+	PriorityHeader string          `json:"priority_header" doc:"Name of the header in which a caller may say critical, normal or batch. Empty: none is believed."`
+	Adaptive       *limit.Adaptive `json:"adaptive" doc:"Finds the number of slots from how long they are held, beginning with slots. For engines that wait; the tree engine computes, and one slot a processor is what it can use. null: fixed."`
+
 	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
 	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies and unsent answers in memory at a time, before more are refused with 503."`
 
@@ -66,26 +70,46 @@ func (c Config) Validate() error {
 	if c.Arriving < 1 {
 		faults = append(faults, fmt.Errorf("arriving: must be at least 1, is %d", c.Arriving))
 	}
+	if !(c.TenantShare >= 0 && c.TenantShare <= 1) {
+		faults = append(faults, fmt.Errorf("tenant_share: must be from 0 to 1, is %v", c.TenantShare))
+	}
+	if c.Adaptive != nil {
+		slots := c.Slots
+		if slots == 0 {
+			slots = c.Adaptive.Min // whatever it will be is between min and max
+		}
+		faults = append(faults, faultsOf((limit.Config{Slots: max(1, slots), Adaptive: c.Adaptive}).Validate())...)
+	}
 	if c.MaxRows < 1 {
 		faults = append(faults, fmt.Errorf("max_rows: must be at least 1, is %d", c.MaxRows))
 	}
 	if c.InFlightBytes < 1 {
 		faults = append(faults, fmt.Errorf("in_flight_bytes: must be positive, is %d", c.InFlightBytes))
 	}
-	if joined, ok := c.Breaker.Validate().(interface{ Unwrap() []error }); ok {
-		for _, fault := range joined.Unwrap() {
-			faults = append(faults, fmt.Errorf("breaker.%w", fault))
-		}
+	for _, fault := range faultsOf(c.Breaker.Validate()) {
+		faults = append(faults, fmt.Errorf("breaker.%w", fault))
 	}
 	return errors.Join(faults...)
+}
+
+// faultsOf takes what a Validate reports apart.
+func faultsOf(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return nil
 }
 
 // limits resolves the slots once: the number of processors that Go uses may change later.
 func (c Config) limits() limit.Config {
 	l := limit.DefaultConfig()
 	l.Slots, l.Queue, l.Arriving = c.Slots, c.Queue, c.Arriving
+	l.TenantShare, l.Adaptive = c.TenantShare, c.Adaptive
 	if l.Slots == 0 {
 		l.Slots = max(1, runtime.GOMAXPROCS(0)-1)
+		if l.Adaptive != nil {
+			l.Slots = min(max(l.Slots, l.Adaptive.Min), l.Adaptive.Max)
+		}
 	}
 	return l
 }

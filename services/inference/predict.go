@@ -96,8 +96,7 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	if loaded == nil || !s.state.State().Serving() {
 		return notReady(s.state)
 	}
-	deadline, _ := r.Context().Deadline()
-	permit, err := s.limiter.Admit(deadline)
+	permit, err := s.limiter.AdmitFor(s.admission(r))
 	if err != nil {
 		return err
 	}
@@ -106,6 +105,9 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	answer := s.answers.Get().(*[]byte)
 	defer s.putAnswer(answer)
 	if err := s.compute(r, permit, loaded, answer, o); err != nil {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			permit.DoneWith(limit.Ignored) // a refusal is quick, and says nothing of how long work takes
+		}
 		return err
 	}
 	permit.Done() // the answer goes out without a slot and a place: what a slow reader holds is its answer
@@ -122,6 +124,19 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	}
 	w.Write(*answer) // an error here is the caller's connection, which the server notices itself
 	return nil
+}
+
+// admission is what the limit may know of a request.
+func (s *Service) admission(r *http.Request) limit.Request {
+	var request limit.Request
+	request.Deadline, _ = r.Context().Deadline()
+	if s.deps.Tenant != nil {
+		request.Tenant = s.deps.Tenant(r)
+	}
+	if s.cfg.PriorityHeader != "" {
+		_ = request.Priority.UnmarshalText([]byte(r.Header.Get(s.cfg.PriorityHeader))) // what is no priority is a normal one
+	}
+	return request
 }
 
 // compute reads the body, waits for a slot, and leaves the encoded answer in answer. When it returns, nothing
@@ -296,6 +311,8 @@ var errNoMemory = errors.New("too many bytes of request bodies and answers are i
 var rejections = map[limit.Reason]string{
 	limit.ArrivingFull: "too many requests are still sending their bodies",
 	limit.QueueFull:    "too many requests are waiting",
+	limit.Displaced:    "too many requests are waiting, and more urgent ones, or those of others, went first",
+	limit.TenantFull:   "too many of your requests are here already",
 	limit.Deadline:     "so many requests are waiting that this one could not be answered within its deadline",
 	limit.Closed:       "the service is stopping",
 }

@@ -26,6 +26,7 @@ type Deps struct {
 	LimitObserver   limit.Observer
 	BreakerObserver breaker.Observer
 	StateObserver   lifecycle.Observer
+	Tenant          func(*http.Request) string // who shares a limit with itself; nil: all are one
 	Log             *slog.Logger
 }
 
@@ -206,8 +207,12 @@ func (s *Service) Invariants(report func(name string, err error)) {
 	}
 	stats := s.limiter.Stats()
 	var err error
-	if l := s.limits; stats.Running > l.Slots || stats.Queued > l.Queue || stats.Arriving > l.Arriving {
-		err = fmt.Errorf("%d run, %d wait and %d arrive, of %d, %d and %d", stats.Running, stats.Queued, stats.Arriving, l.Slots, l.Queue, l.Arriving)
+	most := s.limits.Slots
+	if a := s.limits.Adaptive; a != nil {
+		most = a.Max
+	}
+	if l := s.limits; stats.Running > most || stats.Queued > l.Queue || stats.Arriving > l.Arriving {
+		err = fmt.Errorf("%d run, %d wait and %d arrive, of %d, %d and %d", stats.Running, stats.Queued, stats.Arriving, most, l.Queue, l.Arriving)
 	}
 	report("no more run, wait and arrive than may", err)
 }
@@ -216,6 +221,7 @@ func (s *Service) Invariants(report func(name string, err error)) {
 type Status struct {
 	Models       []ModelStatus `json:"models"`
 	Slots        int           `json:"slots"`
+	Tenants      int           `json:"tenants"`
 	Arriving     int           `json:"arriving"`
 	Running      int           `json:"running"`
 	Queued       int           `json:"queued"`
@@ -253,7 +259,7 @@ func versionStatus(name string, c breaker.Status) VersionStatus {
 func (s *Service) Status() Status {
 	stats := s.limiter.Stats()
 	status := Status{
-		Slots: s.limits.Slots, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued,
+		Slots: stats.Slots, Tenants: stats.Tenants, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued,
 		HeldBytes: s.memory.used.Load(),
 	}
 	if loaded := s.models.Load(); loaded != nil {
