@@ -55,6 +55,18 @@ overload-inference: ## bursts, then more load than the process can bear, for 90 
 bench-load: ## `dougong load` beside wrk, fortio and ghz: client CPU a request, memory, and who sees a stall (needs wrk)
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./load -dougong ../bin/dougong
 
+.PHONY: bench-kit
+bench-kit: ## breakers, limits and ramps beside gobreaker, failsafe-go, go-zero, aegis and hystrix-go; overload behind a limit
+	@cd bench && go run ./kit
+
+.PHONY: sim-kit
+sim-kit: ## the simulations of the kit at length, with their tables: months of traffic, ten million schedules
+	@cd kit && { \
+		DOUGONG_LONG=1 go test -v -count=1 -timeout 3h -run 'Random|Races|FalseTrips|Outages|Recovery' ./breaker; \
+		go test -v -count=1 -timeout 1h -run 'Random|Races|Recovery|Share' ./ramp -args -steps=10000000; \
+		go test -v -count=1 -timeout 1h -run 'Random|Races|Adaptive|Share' ./limit; \
+	} | grep -vE '^(=== | +--- PASS)'
+
 .PHONY: build
 build: ## build bin/dougong, without cgo
 	CGO_ENABLED=0 go build -trimpath -o bin/dougong ./cmd/dougong

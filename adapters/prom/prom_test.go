@@ -236,7 +236,8 @@ func TestLimitIsReported(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"dougong_limit_admitted_total": "dougong_limit_admitted_total{limit=\"scoring\"} 2\ndougong_limit_admitted_total{limit=\"unused\"} 0\n",
 		"dougong_limit_rejected_total{limit=\"scoring\"": "dougong_limit_rejected_total{limit=\"scoring\",reason=\"arriving_full\"} 1\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"closed\"} 0\n" +
-			"dougong_limit_rejected_total{limit=\"scoring\",reason=\"deadline\"} 0\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"queue_full\"} 1\n",
+			"dougong_limit_rejected_total{limit=\"scoring\",reason=\"deadline\"} 0\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"displaced\"} 0\ndougong_limit_rejected_total{limit=\"scoring\",reason=\"queue_full\"} 1\n" +
+			"dougong_limit_rejected_total{limit=\"scoring\",reason=\"tenant_full\"} 0\n",
 		"dougong_limit_arriving_requests":                    "dougong_limit_arriving_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_running_requests":                     "dougong_limit_running_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_queued_requests":                      "dougong_limit_queued_requests{limit=\"scoring\"} 0\n",
