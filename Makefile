@@ -62,8 +62,8 @@ bench-kit: ## breakers, limits and ramps beside gobreaker, failsafe-go, go-zero,
 .PHONY: sim-kit
 sim-kit: ## the simulations of the kit at length, with their tables: months of traffic, ten million schedules
 	@cd kit && { \
-		DOUGONG_LONG=1 go test -v -count=1 -timeout 3h -run 'Random|Races|FalseTrips|Outages|Recovery' ./breaker; \
-		go test -v -count=1 -timeout 1h -run 'Random|Races|Recovery|Share' ./ramp -args -steps=10000000; \
+		DOUGONG_LONG=1 go test -v -count=1 -timeout 3h -run 'Random|Races|FalseTrips|Outages|Recovery' ./breaker && \
+		go test -v -count=1 -timeout 1h -run 'Random|Races|Recovery|Share' ./ramp -args -steps=10000000 && \
 		go test -v -count=1 -timeout 1h -run 'Random|Races|Adaptive|Share' ./limit; \
 	} | grep -vE '^(=== | +--- PASS)'
 
