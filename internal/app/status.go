@@ -6,20 +6,38 @@ import (
 
 	"github.com/dougong-io/dougong/adapters/etcd"
 	"github.com/dougong-io/dougong/kit/lifecycle"
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // statusDocument is what /statusz shows.
 type statusDocument struct {
-	Version      string          `json:"version"`
-	State        string          `json:"state"`
-	Cause        string          `json:"cause,omitempty"`
-	Uptime       string          `json:"uptime"`
-	Goroutines   int             `json:"goroutines"`
-	Processors   int             `json:"gomaxprocs"`
-	HeapBytes    uint64          `json:"go_memory_bytes"`
-	InFlight     []string        `json:"requests_in_flight"`
-	Services     []serviceStatus `json:"services"`
-	Coordination *etcd.Status    `json:"coordination,omitempty"`
+	Version      string           `json:"version"`
+	State        string           `json:"state"`
+	Cause        string           `json:"cause,omitempty"`
+	Uptime       string           `json:"uptime"`
+	Goroutines   int              `json:"goroutines"`
+	Processors   int              `json:"gomaxprocs"`
+	HeapBytes    uint64           `json:"go_memory_bytes"`
+	Connections  connectionStatus `json:"connections"`
+	InFlight     []string         `json:"requests_in_flight"`
+	Services     []serviceStatus  `json:"services"`
+	Coordination *etcd.Status     `json:"coordination,omitempty"`
+}
+
+// connectionStatus is about the public listener. Clients are known where they are bounded.
+type connectionStatus struct {
+	Open    int                         `json:"open"`
+	Clients int                         `json:"clients"`
+	Refused map[limit.ConnReason]uint64 `json:"refused,omitempty"`
+	Slow    uint64                      `json:"closed_as_slow"`
+}
+
+func (a *App) connections() connectionStatus {
+	clients := a.public.Clients()
+	return connectionStatus{
+		Open: a.public.Connections(), Clients: clients.Clients, Refused: clients.Refused,
+		Slow: clients.Closed[limit.SlowRead] + clients.Closed[limit.SlowWrite],
+	}
 }
 
 type serviceStatus struct {
@@ -38,6 +56,7 @@ func (a *App) status() statusDocument {
 	doc := statusDocument{
 		Version: Version(), State: state, Uptime: time.Since(a.started).Round(time.Second).String(),
 		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), HeapBytes: goMemory(), InFlight: []string{},
+		Connections: a.connections(),
 	}
 	if cause := a.group.Status().Cause; cause != nil {
 		doc.Cause = cause.Error()
