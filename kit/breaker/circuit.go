@@ -16,7 +16,7 @@ import (
 type Circuit struct {
 	// What a call touches while the circuit is closed, in one cache line.
 	word  atomic.Uint64
-	ok    atomic.Int64  // successes that were counted and are not in the window yet
+	ok    atomic.Uint64 // successes that were counted and are not in the window yet; above them 32 bits of the generation
 	due   atomic.Int64  // when the window is brought up to date, by the clock
 	keep  atomic.Uint32 // a call is counted when a random number is not above
 	shed  atomic.Uint32 // a call is refused when a random number is below
@@ -179,27 +179,39 @@ func (c *Circuit) reject(r reason) (Permit, error) {
 	return Permit{}, err
 }
 
-// succeeded counts a success. It looks twice whether the state of its permit still lasts, before and after: so
-// no transition comes between.
+// succeeded counts a success, unless the state of its permit has ended.
 func (c *Circuit) succeeded(word uint64) {
-	if c.word.Load()^word >= generation {
-		c.tooLate(Success)
-		return
-	}
 	if now := c.clock.Now(); int64(now) >= c.due.Load() {
 		c.refresh(now)
 	}
-	if keep := c.keep.Load(); keep != all && c.core.draw() > keep {
-		return
-	}
-	if c.ok.Add(1); c.word.Load()^word >= generation {
-		c.takeBack()
+	if keep := c.keep.Load(); keep == all || c.core.draw() <= keep || c.word.Load()^word >= generation {
+		c.count(word)
 	}
 }
 
-func (c *Circuit) takeBack() {
-	c.ok.Add(-1)
-	c.tooLate(Success)
+// count adds a success to those of its generation: in one step with the look at it, so that no transition comes
+// between.
+func (c *Circuit) count(word uint64) {
+	for {
+		n := c.ok.Load()
+		if uint32(n>>32) != uint32(word/generation) {
+			c.tooLate(Success)
+			return
+		}
+		if c.ok.CompareAndSwap(n, n+1) {
+			return
+		}
+	}
+}
+
+// take takes the successes that were counted out, by weight, and has those of a generation counted from now on. The
+// lock is held.
+func (c *Circuit) take(gen uint64) (n, w float32) {
+	w = c.weight()
+	n = w * float32(uint32(c.ok.Swap(gen<<32)))
+	c.arrived += float64(n)
+	c.counts.Successes += float64(n)
+	return n, w
 }
 
 // refresh brings the window up to date.
@@ -251,12 +263,8 @@ func (c *Circuit) failed(word uint64, o Outcome, slow bool) {
 // fold moves what was counted into the window: into the bucket in which it was counted, and then that of now
 // becomes the head. The lock is held.
 func (c *Circuit) fold(now time.Duration) {
-	if ok := c.ok.Swap(0); ok != 0 {
-		w := c.weight()
-		n := float32(ok) * w
+	if n, w := c.take(c.word.Load() / generation); n != 0 {
 		c.window.add(bucket{n: n, v: n * w})
-		c.arrived += float64(n)
-		c.counts.Successes += float64(n)
 	}
 	c.window.turnTo(now)
 }
@@ -312,7 +320,7 @@ func (c *Circuit) judge(now time.Duration, events *[]event) {
 		if r.Shed != nil || c.meter.smooth < r.WhileRPS || !c.window.could(r) {
 			continue
 		}
-		if held, rate, counted := c.window.holds(r); held {
+		if held, rate, counted := c.window.holds(i, r); held {
 			cause := fmt.Sprintf("%s: %.1f %% of %.0f calls, surely above %.4g %%", r.Of, 100*rate, counted, 100*r.Above)
 			c.change(now, Open, cause, events)
 			return
@@ -388,8 +396,7 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 	change := Change{Circuit: c.name, From: from, To: to, Cause: cause}
 	if !(from == Rising && to == Closed) { // which is no break: calls that began before are as good
 		word += generation
-		c.word.Store(word | uint64(to)) // from here on no success of before is counted
-		c.fold(now)
+		c.take(word / generation) // before the word: who is let in by it finds its generation counted
 		c.window.reset()
 	}
 	c.word.Store(word | uint64(to))
@@ -447,6 +454,7 @@ func (c *Circuit) adopt(p *plan, now time.Duration) {
 	c.fold(now)
 	c.plan = p
 	c.window.resize(p.width, now)
+	c.window.forgetPeaks()
 	if word := c.word.Load(); p.SlowAfter > 0 {
 		c.word.Store(word | timed)
 	} else {

@@ -31,8 +31,9 @@ func (p *Permit) Done(o Outcome) {
 		return
 	}
 	p.word = spent
-	// The short way of succeeded.
-	if c.word.Load() != word || int64(c.clock.Now()) >= c.due.Load() {
+	// The short way of succeeded, which takes over where it does not lead.
+	n := c.ok.Load()
+	if uint32(n>>32) != uint32(word/generation) || int64(c.clock.Now()) >= c.due.Load() {
 		c.succeeded(word)
 		return
 	}
@@ -45,8 +46,8 @@ func (p *Permit) Done(o Outcome) {
 			return
 		}
 	}
-	if c.ok.Add(1); c.word.Load()^word >= generation {
-		c.takeBack()
+	if !c.ok.CompareAndSwap(n, n+1) {
+		c.count(word)
 	}
 }
 

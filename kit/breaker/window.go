@@ -19,6 +19,14 @@ func (b *bucket) add(o bucket) {
 	b.slow += o.slow
 }
 
+// counts is what a rule counts: failures, or slow calls.
+func (b *bucket) counts(of Kind) float64 {
+	if of == Slow {
+		return float64(b.slow)
+	}
+	return float64(b.bad)
+}
+
 // window is a ring of buckets; head is the one that is being filled. It is not concurrency safe.
 type window struct {
 	ring  [Buckets]bucket
@@ -26,6 +34,11 @@ type window struct {
 	turn  int64 // the number of the bucket at head since the origin of the clock
 	width time.Duration
 	sum   bucket // of the ring
+
+	// For each rule, and for the spans of the buckets behind the head, which do not change until it turns: the most
+	// by which the bad calls of one are above the threshold, so that a call that fails need not look at all of them.
+	peaks  [maxConditions]float64
+	peakAt [maxConditions]int64 // turn for which it was found, plus one
 }
 
 // turnTo makes the bucket of now the head, and forgets what is older than the window.
@@ -53,6 +66,25 @@ func (w *window) add(b bucket) {
 
 func (w *window) reset() {
 	w.ring, w.sum = [Buckets]bucket{}, bucket{}
+	w.forgetPeaks()
+}
+
+// forgetPeaks is for when the buckets behind the head, or the rules, have changed.
+func (w *window) forgetPeaks() { w.peakAt = [maxConditions]int64{} }
+
+// peak is that of the rule with the index i.
+func (w *window) peak(i int, r *rule) float64 {
+	if w.peakAt[i] == w.turn+1 {
+		return w.peaks[i]
+	}
+	var above, peak float64
+	for age := 1; age < r.buckets; age++ {
+		b := &w.ring[(w.head-age+Buckets)%Buckets]
+		above += b.counts(r.Of) - r.Above*float64(b.n)
+		peak = max(peak, above)
+	}
+	w.peaks[i], w.peakAt[i] = peak, w.turn+1
+	return peak
 }
 
 // sumUp computes the sum anew: subtracting would let errors of rounding grow.
@@ -81,19 +113,17 @@ func (w *window) resize(width, now time.Duration) {
 	w.sumUp()
 }
 
-// holds reports whether a rule holds over its time, or over a shorter time up to now, and which rate it saw there.
-func (w *window) holds(r *rule) (held bool, rate, counted float64) {
+// holds reports whether the rule with the index i holds over its time, or over a shorter time up to now, and which
+// rate it saw there.
+func (w *window) holds(i int, r *rule) (held bool, rate, counted float64) {
+	if head := &w.ring[w.head]; head.counts(r.Of)-r.Above*float64(head.n)+w.peak(i, r) <= 0 {
+		return false, 0, 0 // no span is above the threshold at all
+	}
 	var n, v, k float64
 	m := shortSpan * float64(r.MinRequests)
 	for age := range r.buckets {
 		b := &w.ring[(w.head-age+Buckets)%Buckets]
-		n += float64(b.n)
-		v += float64(b.v)
-		if r.Of == Slow {
-			k += float64(b.slow)
-		} else {
-			k += float64(b.bad)
-		}
+		n, v, k = n+float64(b.n), v+float64(b.v), k+b.counts(r.Of)
 		if age == r.buckets-1 {
 			m = float64(r.MinRequests)
 		}
@@ -109,12 +139,7 @@ func (w *window) bound(r *rule) float64 {
 	var n, v, k float64
 	for age := range r.buckets {
 		b := &w.ring[(w.head-age+Buckets)%Buckets]
-		n, v = n+float64(b.n), v+float64(b.v)
-		if r.Of == Slow {
-			k += float64(b.slow)
-		} else {
-			k += float64(b.bad)
-		}
+		n, v, k = n+float64(b.n), v+float64(b.v), k+b.counts(r.Of)
 	}
 	if !enough(n, v, float64(r.MinRequests)) {
 		return 0
@@ -123,13 +148,7 @@ func (w *window) bound(r *rule) float64 {
 }
 
 // could reports whether a rule can hold at all, with so many bad calls in the window.
-func (w *window) could(r *rule) bool {
-	k := w.sum.bad
-	if r.Of == Slow {
-		k = w.sum.slow
-	}
-	return float64(k) >= r.leastBad
-}
+func (w *window) could(r *rule) bool { return w.sum.counts(r.Of) >= r.leastBad }
 
 // meter follows the calls that arrive in a second.
 type meter struct{ recent, smooth float64 }
