@@ -52,7 +52,7 @@ type CurveCell struct {
 	MeanTime    time.Duration // from the first failing call to the opening; 0 if it never opened
 	MeanCalls   float64
 	// A bound from above of how often it opens in 30 days, when it never did: the smaller of what the simulation
-	// says at 95 %, and of the sum of the chances of each look at the window.
+	// says at 95 %, and of how many looks at the window would open it.
 	PerMonthAtMost float64
 }
 
@@ -106,11 +106,10 @@ func curveCell(ctx context.Context, p breaker.Policy, rps, rate float64, budget 
 		window = max(window, condition.Over)
 	}
 	stop := time.Now().Add(budget)
-	var took time.Duration
-	var calls float64
 	for over := false; !over && cell.Opened < curveTrips; {
-		for end := m.Clock().Now() + window; m.Clock().Now() < end; {
+		for n, end := 0, m.Clock().Now()+window; m.Clock().Now() < end && !over; n++ {
 			call(0)
+			over = n%1024 == 1023 && (time.Now().After(stop) || ctx.Err() != nil)
 		}
 		begin := m.Clock().Now()
 		for n := 1; ; n++ {
@@ -118,8 +117,6 @@ func curveCell(ctx context.Context, p breaker.Policy, rps, rate float64, budget 
 			if !call(rate) { // the call before opened it
 				cell.Opened++
 				cell.Simulated += before
-				took += before
-				calls += float64(n - 1)
 				c.Reset()
 				break
 			}
@@ -135,34 +132,63 @@ func curveCell(ctx context.Context, p breaker.Policy, rps, rate float64, budget 
 		}
 		over = over || time.Now().After(stop)
 	}
-	if cell.Opened > 0 {
-		cell.MeanTime, cell.MeanCalls = took/time.Duration(cell.Opened), calls/float64(cell.Opened)
+	if cell.Opened > 0 { // the last run counts too, in which it may not have opened
+		cell.MeanTime, cell.MeanCalls = cell.Simulated/time.Duration(cell.Opened), cell.Simulated.Seconds()*rps/float64(cell.Opened)
 		return cell, nil
 	}
-	cell.PerMonthAtMost = min(3/(float64(cell.Simulated)/float64(curveMonth)), chanceOfEachLook(p, rps, rate))
+	cell.PerMonthAtMost = looksAMonth(p, rps, rate)
+	if months := float64(cell.Simulated) / float64(curveMonth); months > 0 {
+		cell.PerMonthAtMost = min(cell.PerMonthAtMost, 3/months)
+	}
 	return cell, nil
 }
 
-// chanceOfEachLook sums, over the calls of a month and the spans that are looked at after each, the chance that the
-// span shows a rate that opens: more than what can happen, since many looks see the same calls.
-func chanceOfEachLook(p breaker.Policy, rps, rate float64) float64 {
+// looksAMonth is how many looks at spans of the window would open the circuit in a month, on average: an upper bound
+// of how often it opens, since many looks see the same calls. Each failure that is counted is a look at each span.
+// The calls of a span beside it are as many as a Poisson process has.
+func looksAMonth(p breaker.Policy, rps, rate float64) float64 {
 	counted := rps * max(p.Sampling.Least, min(1, p.Sampling.Floor/rps)) // a second
+	looks := counted * rate * curveMonth.Seconds()
+	if looks == 0 {
+		return 0
+	}
+	var longest time.Duration
+	for _, c := range p.Conditions {
+		longest = max(longest, c.Over)
+	}
+	bucket := longest.Seconds() / breaker.Buckets
 	var sum float64
 	for _, c := range p.Conditions {
 		if c.Shed != nil || c.Of != breaker.Failures || c.WhileRPS > rps {
 			continue
 		}
-		perBucket := counted * c.Over.Seconds() / breaker.Buckets
-		inBucket := max(1, int(perBucket))
-		buckets := counted * curveMonth.Seconds() / float64(inBucket)
-		for age := range breaker.Buckets {
+		buckets := int(math.Round(c.Over.Seconds() / bucket))
+		chances := make(map[int]float64)
+		for age := range buckets {
 			least := 2 * c.MinRequests
-			if age == breaker.Buckets-1 {
+			if age == buckets-1 {
 				least = c.MinRequests
 			}
-			for i := 1; i <= inBucket; i++ {
-				if n := int(float64(age)*perBucket) + i; n >= least {
-					sum += buckets * chanceToExceed(n, rate, c)
+			phases := 7
+			if age < 2 { // where the span is short, what is decided changes from call to call
+				phases = min(250, max(phases, int(counted*bucket/4)))
+			}
+			for i := range phases {
+				phase := (float64(i) + 0.5) / float64(phases) // how much of the newest bucket has passed
+				mean := counted * bucket * (float64(age) + phase)
+				spread := 8*math.Sqrt(mean) + 20
+				for n := max(0, int(mean-spread)); n <= int(mean+spread); n++ {
+					if n+1 < least {
+						continue
+					}
+					chance, known := chances[n+1]
+					if !known {
+						chance = chanceToExceed(n+1, rate, c)
+						chances[n+1] = chance
+					}
+					if chance > 0 {
+						sum += looks / float64(phases) * chance * math.Exp(float64(n)*math.Log(mean)-mean-logFactorial(n))
+					}
 				}
 			}
 		}
@@ -170,10 +196,25 @@ func chanceOfEachLook(p breaker.Policy, rps, rate float64) float64 {
 	return sum
 }
 
-// chanceToExceed is the chance that the lower bound of n calls is above the threshold of a condition.
+func logFactorial(n int) float64 {
+	l, _ := math.Lgamma(float64(n + 1))
+	return l
+}
+
+// chanceToExceed is the chance that the lower bound of n calls, of which the last has failed, is above the threshold
+// of a condition.
 func chanceToExceed(n int, rate float64, c breaker.Condition) float64 {
 	k := sort.Search(n+1, func(k int) bool { return breaker.LowerBound(float64(k), float64(n), c.Level) > c.Above })
-	logFactorial := func(n int) float64 { l, _ := math.Lgamma(float64(n + 1)); return l }
+	if rate >= 1 {
+		if k <= n {
+			return 1
+		}
+		return 0
+	}
+	n, k = n-1, max(0, k-1)
+	if far := (float64(k) - float64(n)*rate) / math.Sqrt(float64(n)*rate*(1-rate)+1); far > 20 {
+		return 0
+	}
 	var sum float64
 	for ; k <= n; k++ {
 		chance := math.Exp(logFactorial(n) - logFactorial(k) - logFactorial(n-k) + float64(k)*math.Log(rate) + float64(n-k)*math.Log1p(-rate))

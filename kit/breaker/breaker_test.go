@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/clock"
@@ -393,18 +394,40 @@ func TestPanicAndGoexitAreFailuresAndLoseNoProbe(t *testing.T) {
 
 func TestCallerWhoLeavesIsIgnored(t *testing.T) {
 	r := newRig(t, plainPolicy())
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	canceled := func(context.Context) error { return fmt.Errorf("call: %w", context.Canceled) }
 	for range 100 {
-		err := r.Do(t.Context(), "a", func(context.Context) error { return fmt.Errorf("call: %w", context.Canceled) })
-		if !errors.Is(err, context.Canceled) {
+		if err := r.Do(gone, "a", canceled); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	}
 	if s := r.circuit("a").Snapshot(); s.State != Closed || s.Requests != 0 || s.Counts.Ignored != 100 {
 		t.Errorf("%+v", s)
 	}
-	if OutcomeOf(context.DeadlineExceeded) != Failure || OutcomeOf(nil) != Success {
+	for range 10 { // whose caller waits: it was the call itself that gave up
+		_ = r.Do(t.Context(), "a", canceled)
+	}
+	wantState(t, r.circuit("a"), Open)
+	if OutcomeOf(context.DeadlineExceeded) != Failure || OutcomeOf(nil) != Success || OutcomeOf(context.Canceled) != Ignored {
 		t.Error("outcomes")
 	}
+}
+
+func TestCallerSaysWhatIsAFailure(t *testing.T) {
+	notFound := errors.New("not found")
+	r := newRig(t, plainPolicy(), WithOutcome[string](func(err error) Outcome {
+		if errors.Is(err, notFound) {
+			return Success
+		}
+		return OutcomeOf(err)
+	}))
+	for range 100 {
+		if err := r.Do(t.Context(), "a", func(context.Context) error { return notFound }); !errors.Is(err, notFound) {
+			t.Fatal(err)
+		}
+	}
+	wantState(t, r.circuit("a"), Closed)
 }
 
 func TestSlowCallsOpen(t *testing.T) {
@@ -688,6 +711,7 @@ func TestCallsPassUncountedWhenNothingCanMakeRoom(t *testing.T) {
 	}
 	r.circuit("a").Reset()
 	r.circuit("a").pinned.Store(false)
+	r.Advance(barrenFor) // it was not looked for meanwhile
 	r.calls("c", 1, Success)
 	if r.Len() != 2 || r.heard.evicted != 1 {
 		t.Error("no room was made")
@@ -722,6 +746,355 @@ func TestSamplingKeepsItsFloorAndItsEstimates(t *testing.T) {
 		if s := c.Snapshot(); s.Sampled != 1 || s.Requests != 1 {
 			t.Errorf("%d rps: %v sampled, %v calls after a pause", rps, s.Sampled, s.Requests)
 		}
+	}
+}
+
+func TestKeyThatHangsIsNotTheOneThatGivesWay(t *testing.T) {
+	r := newRig(t, plainPolicy(), WithKeys[string](100))
+	var out []*Permit
+	opened := false
+	for half := range 600 { // 5 minutes; two calls a second hang for 30 s and fail, and ten other keys come
+		p := new(Permit)
+		var err error
+		*p, err = r.Allow("hangs")
+		opened = opened || err != nil
+		if err == nil {
+			out = append(out, p)
+		}
+		if half >= 60 && len(out) > 60 {
+			out[0].Done(Failure)
+			out = out[1:]
+		}
+		for i := range 5 {
+			r.calls(fmt.Sprint("other", half, "-", i), 1, Success)
+		}
+		r.Advance(500 * time.Millisecond)
+	}
+	if !opened {
+		t.Errorf("five minutes of outage did not open; %d results were late", r.heard.late)
+	}
+}
+
+func TestForgottenKeyBeginsAnew(t *testing.T) {
+	r := newRig(t, plainPolicy(), WithKeys[string](1))
+	c := r.opened("a")
+	r.Forget("a")
+	r.Forget("never seen")
+	if r.Len() != 0 {
+		t.Error("it is still there")
+	}
+	if p, err := c.Allow(); err != nil || p.circuit != nil {
+		t.Error("its handle does not let pass uncounted:", err)
+	}
+	r.calls("a", 1, Success)
+	if s := r.Snapshot(); len(s.Circuits) != 1 || s.Circuits[0].State != Closed || s.Circuits[0].Requests != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestFunctionsOfOthersThatPanicLeaveNothingLocked(t *testing.T) {
+	g, err := New(plainPolicy(), WithName(func(s *string) string { return *s }), WithClock[*string](clock.NewManual().Clock()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = g.Allow(nil)
+	}()
+	a := "a"
+	if _, err := g.Allow(&a); err != nil || g.Len() != 1 {
+		t.Error(err, g.Len())
+	}
+	any, err := New[any](plainPolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = any.Circuit([]int{1}) // cannot be hashed
+	}()
+	if any.Len() != 0 {
+		t.Error(any.Len())
+	}
+}
+
+// shouter panics when a probe is abandoned.
+type shouter struct{ recorder }
+
+func (s *shouter) Abandoned(string) { panic("shouter") }
+
+func TestObserverThatPanicsLosesNoProbe(t *testing.T) {
+	m := clock.NewManual()
+	g, err := New(plainPolicy(), WithClock[string](m.Clock()), WithObserver[string](&shouter{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := g.Circuit("a")
+	c.Trip("test")
+	m.Advance(10 * time.Second)
+	for range 2 {
+		if _, err := c.Allow(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Advance(5 * time.Second)
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = c.Allow()
+	}()
+	for range 2 {
+		p, err := c.Allow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Done(Success)
+	}
+	wantState(t, c, Closed)
+}
+
+func TestProbeThatNeverEndsIsStillOneOfThoseThatMayBe(t *testing.T) {
+	p := plainPolicy()
+	p.ProbeTimeout = maxWait
+	r := newRig(t, p)
+	c := r.opened("a")
+	r.Advance(10 * time.Second)
+	first, _ := c.Allow()
+	second, err := c.Allow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Done(Failure) // opens again, while the first still flies
+	r.Advance(20 * time.Second)
+	r.calls("a", 1, Success)
+	third, err := c.Allow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Allow()
+	wantReason(t, err, ReasonProbing)
+	first.Done(Success) // late, and its place is free
+	if c.Snapshot().Counts.Late != 1 {
+		t.Error("a result of the time before was counted")
+	}
+	if _, err := c.Allow(); err != nil {
+		t.Error("the place of the late probe is lost:", err)
+	}
+	third.Done(Success)
+	wantState(t, c, Closed)
+}
+
+func TestHalfOpenBeginsToCountAnew(t *testing.T) {
+	r := newRig(t, plainPolicy())
+	c := r.opened("a")
+	r.Advance(10 * time.Second)
+	r.calls("a", 1, Success)
+	r.calls("a", 1, Failure)
+	r.Advance(20 * time.Second)
+	r.calls("a", 1, Success) // the one of the last time does not count
+	wantState(t, c, HalfOpen)
+}
+
+func TestResetForgetsTheBackOff(t *testing.T) {
+	r := newRig(t, plainPolicy())
+	c := r.opened("a")
+	r.Advance(10 * time.Second)
+	r.calls("a", 1, Failure) // 20 s now
+	c.Reset()
+	r.opened("a")
+	if got := c.Snapshot().RetryIn; got != 10*time.Second {
+		t.Errorf("retry in %v", got)
+	}
+}
+
+func TestTripToldAgainIsTheSameFall(t *testing.T) {
+	r := newRig(t, plainPolicy())
+	c := r.circuit("a")
+	for range 12 {
+		c.Trip("memory")
+		r.Advance(time.Second)
+	}
+	if s := c.Snapshot(); s.Opened != 1 || s.RetryIn != 9*time.Second {
+		t.Errorf("opened %d times, retry in %v", s.Opened, s.RetryIn)
+	}
+}
+
+func TestPolicyInForceIsNobodyElses(t *testing.T) {
+	p, _ := Preset(PresetGateway)
+	p.Rise.Steps = []ramp.Step{{Share: 0.5, For: time.Minute}}
+	r := newRig(t, p)
+	p.Rise.Steps[0].Share, p.Conditions[1].Shed.Full = 7, 0
+	q := r.Policy()
+	q.Rise.Steps[0].Share, q.Conditions[1].Shed.Full, q.Conditions[0].Above = 42, 0, 0
+	if err := r.SetPolicy(q); err == nil {
+		t.Fatal("taken")
+	}
+	if now := r.Policy(); now.Rise.Steps[0].Share != 0.5 || now.Conditions[1].Shed.Full != 0.65 || now.Conditions[0].Above != 0.65 {
+		t.Errorf("%+v", now)
+	}
+}
+
+func TestCallsInFlightAreNotSlowWhenNoneIsAnyMore(t *testing.T) {
+	p := plainPolicy()
+	p.SlowAfter = time.Minute
+	r := newRig(t, p)
+	out := make([]Permit, 40)
+	for i := range out {
+		out[i], _ = r.Allow("a")
+	}
+	p.SlowAfter = 0
+	p.Conditions[0].Of = Slow
+	if err := r.SetPolicy(p); err != nil {
+		t.Fatal(err)
+	}
+	for i := range out {
+		out[i].Done(Success)
+	}
+	if s := r.circuit("a").Snapshot(); s.State != Closed || s.Counts.Slow != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestQuickCallsAreNotSlowWhenManyCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := DefaultPolicy()
+		p.SlowAfter = 5 * time.Millisecond // as coarse as the clock of the group
+		p.Conditions = []Condition{{Of: Slow, Above: 0.01, Over: time.Second, MinRequests: 10}}
+		g, err := New[string](p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20_000 {
+			permit, err := g.Allow("a")
+			if err != nil {
+				t.Fatal(g.Snapshot().Circuits[0].Cause)
+			}
+			time.Sleep(100 * time.Microsecond)
+			permit.Done(Success)
+		}
+	})
+}
+
+func TestCallsThatAreIgnoredArrive(t *testing.T) {
+	p, _ := Preset(PresetInference)
+	r := newRig(t, p)
+	c := r.circuit("a")
+	for range 300 { // 3 s, 10,000 calls a second: 60 % expire, a third of the rest fails
+		for i := range 100 {
+			permit, err := c.Allow()
+			if err != nil {
+				return // opened: the condition for much traffic saw it
+			}
+			permit.Done([]Outcome{Ignored, Ignored, Ignored, Failure, Success, Ignored, Ignored, Ignored, Success, Success}[i%10])
+		}
+		r.Advance(10 * time.Millisecond)
+	}
+	t.Errorf("%+v", c.Snapshot())
+}
+
+func TestChangesAreNumberedInOrder(t *testing.T) {
+	p := plainPolicy()
+	p.Rise = ramp.Schedule{Steps: []ramp.Step{{Share: 1, For: time.Second}}}
+	r := newRig(t, p)
+	r.opened("a")
+	r.Advance(10 * time.Second)
+	r.calls("a", 2, Success)
+	r.Advance(time.Second)
+	r.calls("a", 1, Success)
+	for i, c := range r.heard.changes {
+		if c.Number != uint64(i+1) {
+			t.Errorf("change %d has number %d", i+1, c.Number)
+		}
+	}
+	if got := r.heard.path(); got != "open half-open rising closed" {
+		t.Error(got)
+	}
+}
+
+func TestRetryAfterIsWhenTheKeyPasses(t *testing.T) {
+	p := plainPolicy()
+	p.MarkedFor = 9 * time.Second
+	p.Rise = ramp.Schedule{Steps: []ramp.Step{{Share: 0.1, For: time.Minute}, {Share: 0.5, For: time.Hour}}}
+	r := newRig(t, p)
+	c := r.opened("a")
+	r.Advance(10 * time.Second)
+	_, err := c.Allow()
+	if got := wantReason(t, err, ReasonProbing).RetryAfter(); got != 9*time.Second {
+		t.Errorf("retry after %v, marked calls go first for 9 s", got)
+	}
+	r.Advance(9 * time.Second)
+	r.calls("a", 2, Success)
+	_, err = c.AllowCall(Call{Hash: math.MaxUint64 / 3})
+	if got := wantReason(t, err, ReasonRising).RetryAfter(); got != time.Minute {
+		t.Errorf("retry after %v, the key is among the half", got)
+	}
+}
+
+func TestShedEndsWithItsState(t *testing.T) {
+	p, _ := Preset(PresetGateway)
+	r := newRig(t, p)
+	c := r.circuit("a")
+	for range 15 {
+		r.perSecond(c, 20_000, 3)
+	}
+	if c.Snapshot().Shed == 0 {
+		t.Fatal("nothing is shed")
+	}
+	c.Reset()
+	for range 1000 {
+		r.calls("a", 1, Success)
+	}
+}
+
+func TestFewerCallsAreAllCountedAgainAtOnce(t *testing.T) {
+	p := plainPolicy()
+	p.Sampling = Sampling{Least: 0.01, Floor: 200}
+	r := newRig(t, p)
+	c := r.circuit("a")
+	for range 10 {
+		r.perSecond(c, 50_000, 0)
+	}
+	before := c.Snapshot().Counts.Successes
+	for range 20 { // 100 a second from now on
+		r.Advance(10 * time.Millisecond)
+		r.calls("a", 1, Success)
+	}
+	r.Advance(time.Second)
+	if s := c.Snapshot(); s.Sampled < 1 && math.Abs(s.Counts.Successes-before-20) > 100 {
+		t.Errorf("%+v", s)
+	}
+	if counted := 1 / float64(c.weight()); counted != 1 {
+		t.Errorf("%v of the calls are counted after a fifth of a second of little traffic", counted)
+	}
+}
+
+// What the sampler of programs draws, not the one that tests inject.
+func TestSamplerOfProgramsCountsItsShare(t *testing.T) {
+	p := plainPolicy()
+	p.Sampling = Sampling{Least: 0.05, Floor: 200}
+	m := clock.NewManual()
+	g, err := New(p, WithClock[string](m.Clock()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := g.Circuit("a")
+	const calls = 400_000
+	for range calls / 100 {
+		for i := range 100 {
+			permit, err := c.Allow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%4 == 0 {
+				permit.Done(Failure)
+			} else {
+				permit.Done(Success)
+			}
+		}
+		m.Advance(2 * time.Millisecond) // 50,000 a second
+	}
+	s := c.Snapshot()
+	if math.Abs(s.Counts.Successes+s.Counts.Failures-calls) > 0.05*calls || math.Abs(s.Counts.Failures-calls/4) > 0.08*calls/4 || s.Sampled > 0.06 {
+		t.Errorf("%.0f and %.0f of %d and %d are estimated, %v counted", s.Counts.Successes, s.Counts.Failures, calls*3/4, calls/4, s.Sampled)
 	}
 }
 

@@ -20,10 +20,16 @@ type Circuit struct {
 	due   atomic.Int64  // when the window is brought up to date, by the clock
 	keep  atomic.Uint32 // a call is counted when a random number is not above
 	shed  atomic.Uint32 // a call is refused when a random number is below
+	used  atomic.Uint32 // 1 since somebody asked for the circuit by its key; the search for a victim clears it
 	clock *clock.Clock
 	core  *core
 	hash  uint64 // of the key, for the table
 
+	*rest
+}
+
+// rest is apart, so that the key of an entry is beside what a call touches.
+type rest struct {
 	name      string
 	pinned    atomic.Bool // a handle is out
 	rejected  atomic.Uint64
@@ -36,12 +42,13 @@ type Circuit struct {
 	window  window
 	meter   meter
 	arrived float64       // calls since folded, by weight
-	refused uint64        // of rejected, when last looked at
+	outside uint64        // of rejected, ignored and late, when last looked at: they arrive too
 	folded  time.Duration // when the meter was read
 	since   time.Duration // when the state began
 	until   time.Duration // when open ends
 	attempt int           // of opening, without a calm time between: see ramp.Backoff
 	opened  uint64        // times that it opened at all
+	changes uint64        // transitions
 	cause   string        // of the last transition
 	probes  *probes       // since the first time half-open; those of an earlier time keep their places
 	counts  Counts
@@ -93,7 +100,8 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 		return c.allowAnyway(call)
 	}
 	if word&shedding != 0 && c.core.draw() < c.shed.Load() {
-		return c.reject(reasonShed)
+		c.rejected.Add(1)
+		return Permit{}, c.refusal(reasonShed, 0)
 	}
 	return c.permit(word), nil
 }
@@ -101,7 +109,7 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 // permit is one for a call that counts.
 func (c *Circuit) permit(word uint64) Permit {
 	if word&timed != 0 {
-		return Permit{circuit: c, word: word, aux: int64(c.clock.Now())}
+		return Permit{circuit: c, word: word, aux: int64(c.core.stopwatch.Now())}
 	}
 	return Permit{circuit: c, word: word}
 }
@@ -109,28 +117,38 @@ func (c *Circuit) permit(word uint64) Permit {
 // allowAnyway decides in the states in which not every call passes.
 func (c *Circuit) allowAnyway(call Call) (p Permit, err error) {
 	now := c.clock.Now()
-	var refused reason
+	var refused *RejectedError
 	var events []event
 	c.mu.Lock()
 	p, refused = c.admit(now, call, &events)
 	c.mu.Unlock()
-	c.core.tell(events)
-	if refused < reasons {
-		return c.reject(refused)
+	if len(events) > 0 {
+		told := false
+		defer func() {
+			if !told { // an observer panics: nobody has the permit
+				p.Release()
+			}
+		}()
+		c.core.tell(events)
+		told = true
+	}
+	if refused != nil {
+		c.rejected.Add(1)
+		err = refused
 	}
 	return
 }
 
-// admit returns a permit and reasons, or why there is none. The lock is held.
-func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, reason) {
+// admit returns a permit, or why there is none. The lock is held.
+func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, *RejectedError) {
 	if c.state() == Open && now >= c.until {
 		c.change(now, HalfOpen, "its time is over", events)
 	}
 	switch c.state() {
 	case evicted: // since it was found
-		return Permit{}, reasons
+		return Permit{}, nil
 	case Open:
-		return Permit{}, reasonOpen
+		return Permit{}, c.rejection[reasonOpen].Load()
 	case HalfOpen:
 		return c.admitProbe(now, call, events)
 	case Rising:
@@ -144,13 +162,13 @@ func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, 
 			hash = c.core.random()
 		}
 		if !ramp.Admits(hash, share) {
-			return Permit{}, reasonRising
+			return Permit{}, c.refusal(reasonRising, now+c.plan.Rise.Wait(hash, now-c.since))
 		}
 	}
-	return c.permit(c.word.Load()), reasons
+	return c.permit(c.word.Load()), nil
 }
 
-func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Permit, reason) {
+func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Permit, *RejectedError) {
 	flying := c.probes.flying[:0]
 	for _, p := range c.probes.flying {
 		if p.due > now {
@@ -160,23 +178,38 @@ func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Per
 		*events = append(*events, func(o Observer) { o.Abandoned(c.name) })
 	}
 	c.probes.flying = flying
-	if len(flying) >= c.plan.Probes || !call.Marked && now-c.until < c.plan.MarkedFor {
-		return Permit{}, reasonProbing
+	switch marked := after(c.until, c.plan.MarkedFor); {
+	case !call.Marked && now < marked:
+		return Permit{}, c.refusal(reasonProbing, marked)
+	case len(flying) >= c.plan.Probes:
+		return Permit{}, c.refusal(reasonProbing, 0)
 	}
 	c.probes.serial++
 	id := c.probes.serial
-	c.probes.flying = append(flying, probe{id: id, begin: now, due: now + c.plan.ProbeTimeout})
-	return Permit{circuit: c, word: c.word.Load(), aux: id}, reasons
+	c.probes.flying = append(flying, probe{id: id, begin: c.core.stopwatch.Now(), due: after(now, c.plan.ProbeTimeout)})
+	return Permit{circuit: c, word: c.word.Load(), aux: id}, nil
 }
 
-func (c *Circuit) reject(r reason) (Permit, error) {
-	c.rejected.Add(1)
-	err := c.rejection[r].Load()
-	if err == nil {
-		err = &RejectedError{Circuit: c.name, Reason: reasonNames[r], clock: c.clock}
-		c.rejection[r].CompareAndSwap(nil, err)
+// after is now + d, however long that is.
+func after(now, d time.Duration) time.Duration {
+	if t := now + d; t >= now {
+		return t
 	}
-	return Permit{}, err
+	return math.MaxInt64
+}
+
+// refusal is an error until a time; 0 where that is not known, and the same one then serves all.
+func (c *Circuit) refusal(r reason, until time.Duration) *RejectedError {
+	if until == 0 {
+		if err := c.rejection[r].Load(); err != nil {
+			return err
+		}
+	}
+	err := &RejectedError{Circuit: c.name, Reason: reasonNames[r], clock: c.clock, until: until}
+	if until == 0 {
+		c.rejection[r].Store(err)
+	}
+	return err
 }
 
 // succeeded counts a success, unless the state of its permit has ended.
@@ -230,7 +263,8 @@ func (c *Circuit) failed(word uint64, o Outcome, slow bool) {
 	if now >= time.Duration(c.due.Load()) {
 		c.refresh(now)
 	}
-	if keep := c.keep.Load(); keep != all && c.core.draw() > keep && c.word.Load()^word < generation {
+	keep := c.keep.Load()
+	if keep != all && c.core.draw() > keep && c.word.Load()^word < generation {
 		return
 	}
 	c.mu.Lock()
@@ -240,7 +274,7 @@ func (c *Circuit) failed(word uint64, o Outcome, slow bool) {
 		return
 	}
 	c.fold(now)
-	w := c.weight()
+	w := weightOf(keep) // of the draw, which another may have changed since
 	b := bucket{n: w, v: w * w}
 	if o == Failure {
 		b.bad = w
@@ -269,9 +303,11 @@ func (c *Circuit) fold(now time.Duration) {
 	c.window.turnTo(now)
 }
 
-// weight is for how many calls one that is counted stands. The lock is held.
-func (c *Circuit) weight() float32 {
-	keep := c.keep.Load()
+// weight is for how many calls a success stands that is counted now. The lock is held.
+func (c *Circuit) weight() float32 { return weightOf(c.keep.Load()) }
+
+// weightOf is for how many calls one stands that was counted because a random number was not above keep.
+func weightOf(keep uint32) float32 {
 	if keep == all {
 		return 1
 	}
@@ -282,9 +318,9 @@ func (c *Circuit) weight() float32 {
 // lock is held, and what was counted is in the window.
 func (c *Circuit) measure(now time.Duration) {
 	if in := now - c.folded; in > 0 {
-		rejected := c.rejected.Load()
-		c.meter.add(c.arrived+float64(rejected-c.refused), in)
-		c.arrived, c.refused, c.folded = 0, rejected, now
+		outside := c.rejected.Load() + c.ignored.Load() + c.late.Load()
+		c.meter.add(c.arrived+float64(outside-c.outside), in)
+		c.arrived, c.outside, c.folded = 0, outside, now
 	}
 	c.due.Store(int64(now + c.plan.refresh))
 	c.keep.Store(c.plan.sample(c.meter.least()))
@@ -342,7 +378,7 @@ func (c *Circuit) probed(word uint64, id int64, o Outcome) {
 		}
 		return
 	}
-	slow := o == SlowCall || c.plan.SlowAfter > 0 && now-landed.begin >= c.plan.SlowAfter
+	slow := o == SlowCall || c.plan.SlowAfter > 0 && c.core.stopwatch.Now()-landed.begin >= c.plan.SlowAfter
 	var events []event
 	switch {
 	case o == Ignored:
@@ -409,7 +445,7 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 		c.attempt = c.plan.Open.Next(c.attempt, healthy)
 		change.For = c.plan.Open.Delay(c.attempt, c.core.random())
 		c.opened++
-		c.openUntil(now + change.For)
+		c.openUntil(after(now, change.For))
 	case HalfOpen:
 		if c.probes == nil {
 			c.probes = &probes{}
@@ -418,7 +454,8 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 	}
 	c.since, c.cause = now, cause
 	c.shed.Store(0)
-	change.Number = word / generation
+	c.changes++
+	change.Number = c.changes
 	*events = append(*events, func(o Observer) { o.Changed(change) })
 }
 
@@ -427,7 +464,8 @@ func (c *Circuit) openUntil(t time.Duration) {
 	c.rejection[reasonOpen].Store(&RejectedError{Circuit: c.name, Reason: ReasonOpen, clock: c.clock, until: t})
 }
 
-// Trip opens the circuit from outside, for example because memory runs out.
+// Trip opens the circuit from outside, for example because memory runs out. Told again while it is open, it stays so
+// for as long from then on.
 func (c *Circuit) Trip(cause string) { c.force(Open, cause) }
 
 // Reset closes the circuit, and forgets what it counted.
@@ -437,7 +475,12 @@ func (c *Circuit) force(to State, cause string) {
 	now := c.clock.Now()
 	c.mu.Lock()
 	var events []event
-	if c.state() != evicted {
+	switch {
+	case c.state() == evicted:
+	case to == Open && c.state() == Open: // the same fall, told again: no longer back-off for it
+		c.cause = cause
+		c.openUntil(max(c.until, after(now, c.plan.Open.Delay(c.attempt, c.core.random()))))
+	default:
 		c.change(now, to, cause, &events)
 	}
 	if to == Closed {
@@ -461,7 +504,7 @@ func (c *Circuit) adopt(p *plan, now time.Duration) {
 		c.word.Store(word &^ timed)
 	}
 	if c.state() == Open { // no longer than the new policy would have it
-		c.openUntil(min(c.until, c.since+p.Open.Delay(c.attempt, c.core.random())))
+		c.openUntil(min(c.until, after(c.since, p.Open.Delay(c.attempt, c.core.random()))))
 	}
 	c.measure(now)
 }

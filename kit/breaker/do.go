@@ -1,15 +1,19 @@
 package breaker
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// Do calls f if the circuit allows it, and counts what [OutcomeOf] says of its error. A call that panics, or that
-// ends its goroutine, is a failure. The error is a [RejectedError] if f was not called.
+// Do calls f if the circuit allows it, and counts what [OutcomeOf] says of its error, or the function given by
+// WithOutcome. A context.Canceled of which ctx knows nothing is a failure: not the caller has left, but f gave up. A
+// call that panics, or that ends its goroutine, is a failure. The error is a [RejectedError] if f was not called.
 func (c *Circuit) Do(ctx context.Context, f func(ctx context.Context) error) error {
 	p, err := c.Allow()
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, f)
+	return p.run(ctx, c.core, f)
 }
 
 // Do is [Circuit.Do] for the circuit of a key.
@@ -18,13 +22,19 @@ func (g *Group[K]) Do(ctx context.Context, key K, f func(ctx context.Context) er
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, f)
+	return p.run(ctx, &g.core, f)
 }
 
-func (p *Permit) run(ctx context.Context, f func(ctx context.Context) error) error {
+func (p *Permit) run(ctx context.Context, k *core, f func(ctx context.Context) error) error {
 	outcome := Failure // if f does not return
 	defer func() { p.Done(outcome) }()
 	err := f(ctx)
-	outcome = OutcomeOf(err)
+	switch {
+	case k.outcome != nil:
+		outcome = k.outcome(err)
+	case ctx.Err() == nil && errors.Is(err, context.Canceled):
+	default:
+		outcome = OutcomeOf(err)
+	}
 	return err
 }

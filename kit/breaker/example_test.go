@@ -100,7 +100,7 @@ func ExampleGroup_SetPolicy() {
 	fmt.Println(err)
 	// Output:
 	// <nil> 30s
-	// breaker: policy: conditions[0].above: must be at least 0 and below 1, is 30
+	// breaker: policy: conditions[0].above: must be above 0 and below 1, is 30
 }
 
 // A level instead of calls: memory that stays above 90 % for half a minute.

@@ -14,10 +14,12 @@ import (
 
 // core is what the circuits of a group share.
 type core struct {
-	clock    *clock.Clock
-	rand     func() uint32 // nil: rand.Uint32, which is called faster than found
-	observer Observer
-	plan     atomic.Pointer[plan]
+	clock     *clock.Clock
+	stopwatch *clock.Clock  // times calls: exact, unless the clock was given
+	rand      func() uint32 // nil: rand.Uint32, which is called faster than found
+	outcome   func(error) Outcome
+	observer  Observer
+	plan      atomic.Pointer[plan]
 }
 
 func (k *core) draw() uint32 {
@@ -47,6 +49,8 @@ type Group[K comparable] struct {
 	table     atomic.Pointer[table[K]]
 	overflown atomic.Uint64
 
+	barren atomic.Int64 // until when nobody looks for a victim, because there was none
+
 	mu      sync.Mutex // guards what follows, and what the table's slots become; taken before that of a circuit
 	live    int
 	hand    uint64 // the slot at which the next search for a victim begins
@@ -70,11 +74,17 @@ func WithName[K comparable](name func(K) string) Option[K] {
 // WithObserver has the group report what happens.
 func WithObserver[K comparable](o Observer) Option[K] { return func(g *Group[K]) { g.observer = o } }
 
-// WithClock replaces the coarse clock that each group has of its own; groups may share one.
+// WithOutcome replaces [OutcomeOf] for Do. f must not panic.
+func WithOutcome[K comparable](f func(error) Outcome) Option[K] {
+	return func(g *Group[K]) { g.outcome = f }
+}
+
+// WithClock replaces the coarse clock that each group has of its own, and the exact one by which it times calls for
+// Policy.SlowAfter. Groups may share one.
 func WithClock[K comparable](c *clock.Clock) Option[K] { return func(g *Group[K]) { g.clock = c } }
 
 // WithRand replaces rand.Uint32, so that a simulation can be replayed. f must be concurrency safe if the group is
-// used so.
+// used so, and must not panic.
 func WithRand[K comparable](f func() uint32) Option[K] { return func(g *Group[K]) { g.rand = f } }
 
 // New returns a group without circuits: each comes with the first call of its key. It returns what is wrong with
@@ -91,7 +101,9 @@ func New[K comparable](p Policy, opts ...Option[K]) (*Group[K], error) {
 		return nil, fmt.Errorf("breaker: a group needs room for at least 1 key, has %d", g.most)
 	}
 	if g.clock == nil {
-		g.clock = clock.NewCoarse(clock.Resolution).Clock()
+		g.clock, g.stopwatch = clock.NewCoarse(clock.Resolution).Clock(), clock.Exact()
+	} else {
+		g.stopwatch = g.clock
 	}
 	g.plan.Store(newPlan(p))
 	g.table.Store(newTable[K](maphash.MakeSeed(), 0))
@@ -101,22 +113,36 @@ func New[K comparable](p Policy, opts ...Option[K]) (*Group[K], error) {
 // Allow asks for one call to the key. A key that is new has a circuit from now on; when there is no room because
 // no circuit can be evicted, the call passes without being counted.
 func (g *Group[K]) Allow(key K) (p Permit, err error) {
-	if e := g.table.Load().find(key); e != nil {
-		if p.word = e.word.Load(); p.word&flagBits == 0 {
-			p.circuit = &e.Circuit
-			return
-		}
+	e := g.table.Load().find(key)
+	if e == nil {
+		return g.allowNew(key, Call{})
 	}
-	return g.AllowCall(key, Call{})
+	if e.used.Load() == 0 {
+		e.used.Store(1)
+	}
+	if p.word = e.word.Load(); p.word&flagBits != 0 {
+		return e.allowOrdinary()
+	}
+	p.circuit = &e.Circuit
+	return
 }
 
 // AllowCall is Allow for a call of which more is known.
-func (g *Group[K]) AllowCall(key K, call Call) (p Permit, err error) {
+func (g *Group[K]) AllowCall(key K, call Call) (Permit, error) {
 	e := g.table.Load().find(key)
 	if e == nil {
-		if e = g.add(key); e == nil {
-			return
-		}
+		return g.allowNew(key, call)
+	}
+	if e.used.Load() == 0 {
+		e.used.Store(1)
+	}
+	return e.AllowCall(call)
+}
+
+func (g *Group[K]) allowNew(key K, call Call) (p Permit, err error) {
+	e := g.add(key)
+	if e == nil {
+		return
 	}
 	return e.AllowCall(call)
 }
@@ -126,17 +152,26 @@ var ErrFull = errors.New("breaker: no room for another key: every circuit is ope
 
 // Circuit returns the handle of a key, which is found faster than by the key and is never evicted.
 func (g *Group[K]) Circuit(key K) (*Circuit, error) {
-	g.mu.Lock()
-	e, events := g.addLocked(key)
-	if e != nil {
-		e.pinned.Store(true)
-	}
-	g.mu.Unlock()
+	e, events := g.get(key, true)
 	g.tell(events)
 	if e == nil {
 		return nil, fmt.Errorf("%w: %s", ErrFull, g.name(key))
 	}
 	return &e.Circuit, nil
+}
+
+// Forget removes the circuit of a key, open or not: of a host that is gone, a model that was unloaded. Through a
+// handle of it calls pass uncounted from now on; the key's next call has a new circuit.
+func (g *Group[K]) Forget(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.table.Load()
+	if e := t.find(key); e != nil {
+		e.leave(g.clock.Now(), true)
+		t.remove(e)
+		g.live--
+		g.barren.Store(0)
+	}
 }
 
 // Len is how many circuits there are.
@@ -147,7 +182,7 @@ func (g *Group[K]) Len() int {
 }
 
 // Policy is the one in force.
-func (g *Group[K]) Policy() Policy { return g.plan.Load().Policy }
+func (g *Group[K]) Policy() Policy { return g.plan.Load().Policy.own() }
 
 // SetPolicy puts another policy in force, for circuits that there are and that come. Counts and states stay; a
 // circuit that is open stays so for no longer than the new policy would have it.
@@ -174,9 +209,11 @@ func (g *Group[K]) each(f func(*entry[K])) {
 }
 
 func (g *Group[K]) add(key K) *entry[K] {
-	g.mu.Lock()
-	e, events := g.addLocked(key)
-	g.mu.Unlock()
+	var events []event
+	var e *entry[K]
+	if int64(g.clock.Now()) >= g.barren.Load() {
+		e, events = g.get(key, false)
+	}
 	if e == nil {
 		g.overflown.Add(1)
 		events = append(events, Observer.Overflowed)
@@ -185,10 +222,17 @@ func (g *Group[K]) add(key K) *entry[K] {
 	return e
 }
 
-// addLocked returns the circuit of a key, which it makes if need be, and if there can be room. The lock is held.
-func (g *Group[K]) addLocked(key K) (*entry[K], []event) {
+// get returns the circuit of a key, which it makes if need be, and if there can be room. The functions of others
+// run before the lock is taken.
+func (g *Group[K]) get(key K, pin bool) (*entry[K], []event) {
+	fresh := g.open(key)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	t := g.table.Load()
 	if e := t.find(key); e != nil {
+		if pin {
+			e.pinned.Store(true)
+		}
 		return e, nil
 	}
 	var events []event
@@ -203,65 +247,54 @@ func (g *Group[K]) addLocked(key K) (*entry[K], []event) {
 		t = t.renewed(2 * (g.live + 1))
 		g.table.Store(t)
 	}
-	e := g.open(t, key)
-	t.put(e)
+	fresh.adopt(g.plan.Load(), g.clock.Now()) // it may have changed since
+	fresh.pinned.Store(pin)
+	t.put(fresh)
 	g.live++
-	return e, events
+	return fresh, events
 }
 
 // open makes a circuit, closed as they begin.
-func (g *Group[K]) open(t *table[K], key K) *entry[K] {
+func (g *Group[K]) open(key K) *entry[K] {
 	p, now := g.plan.Load(), g.clock.Now()
 	e := &entry[K]{key: key}
-	e.core, e.clock, e.plan = &g.core, g.clock, p
-	e.name, e.hash = g.name(key), maphash.Comparable(t.seed, key)
+	e.rest = &rest{plan: p, name: g.name(key), since: now, folded: now, attempt: -1}
 	e.window = window{width: p.width, turn: int64(now / p.width)}
-	e.since, e.folded, e.attempt = now, now, -1
+	e.core, e.clock, e.hash = &g.core, g.clock, maphash.Comparable(g.table.Load().seed, key)
 	e.keep.Store(all)
-	e.due.Store(int64(now + p.refresh))
-	if p.SlowAfter > 0 {
-		e.word.Store(timed)
-	}
+	e.used.Store(1)
 	return e
 }
 
-// A victim is the one idle for longest among some; of an unlucky run of circuits that cannot go, many are tried.
-const (
-	candidates = 8
-	mostTried  = 512
-)
+// barrenFor is for how long nobody looks for a victim after a search through all circuits that found none.
+const barrenFor = 100 * time.Millisecond
 
-// evict removes a circuit that is closed and has no handle, or returns nil. The lock is held.
+// evict removes a circuit that is closed, has no handle, and was not asked for since the last search came by, or
+// returns nil. The lock is held. It is the clock algorithm: what is in use is passed over once, and each step of the
+// hand is paid for by a call that used what it clears.
 func (g *Group[K]) evict(t *table[K]) *entry[K] {
-	var victim *entry[K]
-	found := 0
-	for range min(mostTried, len(t.slots)) {
+	for range 2 * len(t.slots) {
 		e := t.slots[g.hand&t.mask].Load()
 		g.hand++
 		if e == nil || e == t.gone || e.pinned.Load() || e.state() != Closed {
 			continue
 		}
-		if victim == nil || e.due.Load() < victim.due.Load() {
-			victim = e
-		}
-		if found++; found == candidates {
-			break
+		if e.used.Swap(0) == 0 && e.leave(g.clock.Now(), false) {
+			t.remove(e)
+			g.live--
+			g.evicted++
+			return e
 		}
 	}
-	if victim == nil || !victim.leave(g.clock.Now()) {
-		return nil
-	}
-	t.remove(victim)
-	g.live--
-	g.evicted++
-	return victim
+	g.barren.Store(int64(after(g.clock.Now(), barrenFor)))
+	return nil
 }
 
-// leave ends a circuit that is closed: its permits are late from now on.
-func (c *Circuit) leave(now time.Duration) bool {
+// leave ends a circuit, if it is closed or has to: its permits are late from now on.
+func (c *Circuit) leave(now time.Duration, hasTo bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state() != Closed {
+	if c.state() != Closed && !hasTo {
 		return false
 	}
 	var none []event

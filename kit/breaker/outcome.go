@@ -28,8 +28,8 @@ func (o Outcome) String() string {
 	return "ignored"
 }
 
-// OutcomeOf is how [Circuit.Do] reads errors unless it is told otherwise: nil is a Success, what wraps
-// context.Canceled is Ignored, the rest are Failures, a deadline that passed among them.
+// OutcomeOf reads an error: nil is a Success, what wraps context.Canceled is Ignored, the rest are Failures, a
+// deadline that passed among them. Whose cancellation it was it cannot know.
 func OutcomeOf(err error) Outcome {
 	switch {
 	case err == nil:

@@ -73,7 +73,10 @@ func (p *Permit) finish(o Outcome) {
 		c.probed(word, p.aux, o)
 		return
 	}
-	slow := o == SlowCall || word&timed != 0 && c.clock.Now()-time.Duration(p.aux) >= c.core.plan.Load().SlowAfter
+	slow := o == SlowCall
+	if limit := c.core.plan.Load().SlowAfter; word&timed != 0 && limit > 0 { // it may have changed since
+		slow = slow || c.core.stopwatch.Now()-time.Duration(p.aux) >= limit
+	}
 	switch {
 	case o == Ignored:
 		c.ignored.Add(1)

@@ -18,6 +18,7 @@ type plan struct {
 const mostRefresh = 100 * time.Millisecond
 
 func newPlan(p Policy) *plan {
+	p = p.own()
 	made := &plan{Policy: p}
 	window := minWindow
 	for _, c := range p.Conditions {

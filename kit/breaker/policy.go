@@ -1,9 +1,11 @@
 package breaker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,11 +40,11 @@ const (
 
 // Condition opens the circuit, or sheds, when a rate is above a threshold.
 type Condition struct {
-	Of          Kind          `json:"of" doc:"failures or slow."`
+	Of          Kind          `json:"of" doc:"failures or slow. Empty: failures."`
 	Above       float64       `json:"above" doc:"The rate above which the condition holds, 0 to 1."`
 	Over        time.Duration `json:"over" doc:"The time that is looked at. Shorter times up to now are looked at too, so that an outage is seen at once after a good minute."`
-	MinRequests int           `json:"min_requests" doc:"Counted calls without which nothing is decided; times shorter than over need twice as many."`
-	Level       float64       `json:"level" doc:"Confidence that the rate is above the threshold: the condition holds when the lower bound of the rate at this level (Wilson, one-sided) is above it. 0.5 takes the raw ratio."`
+	MinRequests int           `json:"min_requests" doc:"Counted calls without which nothing is decided; times shorter than over need twice as many. 0: 20."`
+	Level       float64       `json:"level" doc:"The condition holds when the lower bound of the rate at this level of confidence (Wilson, one-sided) is above the threshold. It is the level of one look, and there is one at each failure: much traffic needs a higher one. 0.5 takes the raw ratio. 0: 0.96."`
 	WhileRPS    float64       `json:"while_rps,omitempty" doc:"The condition is asleep unless more calls a second arrive, those that are refused included."`
 
 	Shed *Shed `json:"shed,omitempty" doc:"Refuse a part of the calls instead of opening the circuit."`
@@ -68,12 +70,17 @@ const (
 	Buckets = 60 // of a window, whatever its length
 
 	// DefaultLevel and twice the requests for shorter times keep a key that fails 10 % of its calls from opening
-	// at a threshold of 30 % for a month, and see half of the calls fail within 60 of them; see docs/kit/breaker.md.
-	DefaultLevel = 0.96
-	shortSpan    = 2
+	// at a threshold of 30 % for a month, and see half of the calls fail within 60 of them. It is a level of each
+	// look, and there is a look at each failure: a threshold that is lower, or nearer to what is normal, or much
+	// traffic, need a higher one, as presets have; `dougong breaker curve` shows it.
+	DefaultLevel       = 0.96
+	DefaultMinRequests = 20
+	shortSpan          = 2
 
 	maxProbes     = 64
 	maxConditions = 8
+	mostSpread    = 6 // a condition has ten buckets or more
+	maxWait       = 24 * time.Hour
 	minWindow     = Buckets * 10 * time.Millisecond
 	maxWindow     = time.Hour
 )
@@ -82,7 +89,7 @@ const (
 // up to a minute; three probes must succeed.
 func DefaultPolicy() Policy {
 	return Policy{
-		Conditions:   []Condition{{Of: Failures, Above: 0.5, Over: 30 * time.Second, MinRequests: 20, Level: DefaultLevel}},
+		Conditions:   []Condition{{Of: Failures, Above: 0.5, Over: 30 * time.Second, MinRequests: DefaultMinRequests, Level: 0.999}},
 		Open:         ramp.Backoff{First: 5 * time.Second, Factor: 1.5, Most: time.Minute, Jitter: 0.1, Calm: time.Minute},
 		Probes:       1,
 		Successes:    3,
@@ -98,29 +105,30 @@ func ParsePolicy(data []byte) (Policy, error) {
 	if err := strictjson.Decode(data, &p); err != nil {
 		return Policy{}, fmt.Errorf("breaker: policy: %w", err)
 	}
-	for i := range p.Conditions {
-		p.Conditions[i].fillIn()
-	}
 	if err := p.Validate(); err != nil {
 		return Policy{}, fmt.Errorf("breaker: policy: %w", err)
 	}
-	return p, nil
+	return p.own(), nil
 }
 
 // JSON is the policy as ParsePolicy reads it.
 func (p Policy) JSON() ([]byte, error) { return strictjson.Encode(p) }
 
-// fillIn gives a condition of JSON the defaults that its list could not have.
-func (c *Condition) fillIn() {
-	if c.Of == "" {
-		c.Of = Failures
+// own is the policy with nothing that its caller could still change, and with the defaults of conditions filled in.
+func (p Policy) own() Policy {
+	p.Conditions = slices.Clone(p.Conditions)
+	p.Rise.Steps = slices.Clone(p.Rise.Steps)
+	for i := range p.Conditions {
+		c := &p.Conditions[i]
+		c.Of = cmp.Or(c.Of, Failures)
+		c.Level = cmp.Or(c.Level, DefaultLevel)
+		c.MinRequests = cmp.Or(c.MinRequests, DefaultMinRequests)
+		if c.Shed != nil {
+			shed := *c.Shed
+			c.Shed = &shed
+		}
 	}
-	if c.Level == 0 {
-		c.Level = DefaultLevel
-	}
-	if c.MinRequests == 0 {
-		c.MinRequests = 20
-	}
+	return p
 }
 
 // Validate reports every fault at once.
@@ -132,8 +140,16 @@ func (p Policy) Validate() error {
 	if len(p.Conditions) > maxConditions {
 		bad("conditions", "must be at most %d, are %d", maxConditions, len(p.Conditions))
 	}
-	for i, c := range p.Conditions {
-		c.validate(fmt.Sprintf("conditions[%d].", i), bad)
+	longest := time.Duration(0)
+	for _, c := range p.Conditions {
+		longest = max(longest, c.Over)
+	}
+	for i, c := range p.own().Conditions {
+		at := fmt.Sprintf("conditions[%d].", i)
+		c.validate(at, bad)
+		if c.Over < longest/mostSpread {
+			bad(at+"over", "must be at least a %dth of the longest, %v: they share %d buckets; is %v", mostSpread, longest, Buckets, c.Over)
+		}
 	}
 	if p.SlowAfter < 0 {
 		bad("slow_after", "must be at least 0s, is %v", p.SlowAfter)
@@ -145,11 +161,11 @@ func (p Policy) Validate() error {
 	if p.Successes < 1 {
 		bad("successes", "must be at least 1, is %d", p.Successes)
 	}
-	if p.ProbeTimeout <= 0 {
-		bad("probe_timeout", "must be positive, is %v", p.ProbeTimeout)
+	if p.ProbeTimeout <= 0 || p.ProbeTimeout > maxWait {
+		bad("probe_timeout", "must be positive and at most %v, is %v", maxWait, p.ProbeTimeout)
 	}
-	if p.MarkedFor < 0 {
-		bad("marked_for", "must be at least 0s, is %v", p.MarkedFor)
+	if p.MarkedFor < 0 || p.MarkedFor > maxWait {
+		bad("marked_for", "must be between 0s and %v, is %v", maxWait, p.MarkedFor)
 	}
 	below("rise.", p.Rise.Validate(), bad)
 	if !(p.Sampling.Least > 0 && p.Sampling.Least <= 1) {
@@ -175,8 +191,8 @@ func (c Condition) validate(at string, bad func(field, format string, args ...an
 	if c.Of != Failures && c.Of != Slow {
 		bad(at+"of", "must be failures or slow, is %q", string(c.Of))
 	}
-	if !(c.Above >= 0 && c.Above < 1) {
-		bad(at+"above", "must be at least 0 and below 1, is %v", c.Above)
+	if !(c.Above > 0 && c.Above < 1) {
+		bad(at+"above", "must be above 0 and below 1, is %v", c.Above)
 	}
 	if c.Over < minWindow || c.Over > maxWindow {
 		bad(at+"over", "must be between %v and %v, is %v", minWindow, maxWindow, c.Over)

@@ -11,7 +11,7 @@ import (
 
 func TestPolicyReportsEveryFault(t *testing.T) {
 	p := Policy{
-		Conditions: []Condition{{Of: "x", Above: 1, Over: time.Millisecond, MinRequests: 0, Level: 0.4, WhileRPS: -1, Shed: &Shed{Full: 0.5, Most: 1}}},
+		Conditions: []Condition{{Of: "x", Above: 1, Over: time.Millisecond, MinRequests: -1, Level: 0.4, WhileRPS: -1, Shed: &Shed{Full: 0.5, Most: 1}}},
 		SlowAfter:  -1, MarkedFor: -1, Probes: 65, Sampling: Sampling{Least: 2},
 	}
 	p.Rise.Steps = []ramp.Step{{Share: 2}}

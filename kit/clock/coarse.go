@@ -52,6 +52,9 @@ func (k *Coarse) Clock() *Clock { return &k.clock }
 func (k *Coarse) Lag() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.ticks > 0 {
+		return max(k.lag, time.Since(k.origin)-k.shown)
+	}
 	return k.lag
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Call is what decides whether a call passes.
 type Call struct {
-	Hash   uint64 // of its key, as [HashString] makes it; any random bits if it has none
+	Hash   uint64 // of its key, as [HashString] makes it; 0 if it has none: then chance decides
 	Marked bool   // is test traffic; see [Marked]
 }
 
@@ -51,8 +51,12 @@ func (r *Ramp) allow(c Call) (Permit, error) {
 	case Testing:
 		return r.probe(now, st, c)
 	case Rising:
-		if !Admits(c.Hash, st.share) {
-			return r.reject(Rising, st.config.Schedule.until(c.Hash, now-st.since))
+		hash := c.Hash
+		if hash == 0 {
+			hash = r.random()
+		}
+		if !Admits(hash, st.share) {
+			return r.reject(Rising, st.config.Schedule.Wait(hash, now-st.since))
 		}
 		if st.config.Relapse.Of == 0 {
 			return Permit{}, nil

@@ -60,8 +60,8 @@ func (s Schedule) at(sinceStart time.Duration) (share float64, left time.Duratio
 	return 1, 0, true
 }
 
-// until is how long after sinceStart a key is let in.
-func (s Schedule) until(hash uint64, sinceStart time.Duration) time.Duration {
+// Wait is how long after sinceStart a key is let in.
+func (s Schedule) Wait(hash uint64, sinceStart time.Duration) time.Duration {
 	var end time.Duration
 	for _, step := range s.Steps {
 		if end+step.For > sinceStart && Admits(hash, step.Share) {

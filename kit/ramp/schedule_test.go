@@ -101,7 +101,7 @@ func TestRetryComesWhenTheKeyIsLetIn(t *testing.T) {
 	eachSeed(t, 20, func(t *testing.T, rnd *rand.Rand) {
 		for range 1000 {
 			hash, since := rnd.Uint64(), time.Duration(rnd.Int64N(int64(5*time.Second)))
-			wait := s.until(hash, since)
+			wait := s.Wait(hash, since)
 			if share, _ := s.Share(since + wait); !Admits(hash, share) {
 				t.Fatalf("%#x is not let in after %v + %v", hash, since, wait)
 			}

@@ -24,7 +24,7 @@ func TestBreakerPolicies(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Replace(search, `"above": 0.3`, `"above": 30`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := run(t, nil, "breaker", "policy", file); code != 2 || !strings.Contains(stderr, "conditions[0].above: must be at least 0 and below 1, is 30") {
+	if code, _, stderr := run(t, nil, "breaker", "policy", file); code != 2 || !strings.Contains(stderr, "conditions[0].above: must be above 0 and below 1, is 30") {
 		t.Error(code, stderr)
 	}
 	if code, _, stderr := run(t, nil, "breaker", "policy", "serach"); code != 2 || !strings.Contains(stderr, `"search"`) {
@@ -38,7 +38,7 @@ func TestBreakerCurve(t *testing.T) {
 	if code != 0 {
 		t.Fatal(code, stderr)
 	}
-	if !regexp.MustCompile(`(?m)^ +2 +10 % +(≤ 0\.\d+ a month|[\d.]+ a month)`).MatchString(out) {
+	if !regexp.MustCompile(`(?m)^ +2 +10 % +(≤ [01]\.?\d* a month|0\.\d+ a month)`).MatchString(out) {
 		t.Errorf("no line for 10 %% in\n%s", out)
 	}
 	if !regexp.MustCompile(`(?m)^ +2 +50 % +after \d\d(\.\d)? s, [2-5]\d calls`).MatchString(out) {
