@@ -14,9 +14,8 @@ import (
 // Circuit guards the calls of one key. It is a handle: it stays that of its key for as long as it is held. This
 // type is concurrency safe.
 type Circuit struct {
-	// What a call touches while the circuit is closed, in one cache line.
+	// What a call reads while the circuit is closed, in one cache line that is seldom written.
 	word  atomic.Uint64
-	ok    atomic.Uint64 // successes that were counted and are not in the window yet; above them 32 bits of the generation
 	due   atomic.Int64  // when the window is brought up to date, by the clock
 	keep  atomic.Uint32 // a call is counted when a random number is not above
 	shed  atomic.Uint32 // a call is refused when a random number is below
@@ -24,8 +23,10 @@ type Circuit struct {
 	clock *clock.Clock
 	core  *core
 	hash  uint64 // of the key, for the table
-
 	*rest
+
+	// What one that is counted writes: in the next line, with the key of an entry.
+	ok atomic.Uint64 // successes that are not in the window yet; above them 32 bits of the generation
 }
 
 // rest is apart, so that the key of an entry is beside what a call touches.
@@ -322,8 +323,13 @@ func (c *Circuit) measure(now time.Duration) {
 		c.meter.add(c.arrived+float64(outside-c.outside), in)
 		c.arrived, c.outside, c.folded = 0, outside, now
 	}
-	c.due.Store(int64(now + c.plan.refresh))
-	c.keep.Store(c.plan.sample(c.meter.least()))
+	keep := c.plan.sample(c.meter.least())
+	c.keep.Store(keep)
+	if keep == all && !c.plan.sheds {
+		c.due.Store(int64(now + c.plan.width)) // nothing goes by the rate
+	} else {
+		c.due.Store(int64(now + c.plan.refresh))
+	}
 	c.setShed()
 }
 

@@ -32,8 +32,7 @@ func (p *Permit) Done(o Outcome) {
 	}
 	p.word = spent
 	// The short way of succeeded, which takes over where it does not lead.
-	n := c.ok.Load()
-	if uint32(n>>32) != uint32(word/generation) || int64(c.clock.Now()) >= c.due.Load() {
+	if c.word.Load() != word || int64(c.clock.Now()) >= c.due.Load() {
 		c.succeeded(word)
 		return
 	}
@@ -46,7 +45,7 @@ func (p *Permit) Done(o Outcome) {
 			return
 		}
 	}
-	if !c.ok.CompareAndSwap(n, n+1) {
+	if n := c.ok.Load(); uint32(n>>32) != uint32(word/generation) || !c.ok.CompareAndSwap(n, n+1) {
 		c.count(word)
 	}
 }

@@ -10,8 +10,9 @@ type plan struct {
 	Policy
 	rules      []rule
 	width      time.Duration // of a bucket
-	refresh    time.Duration // between two looks at the meter
+	refresh    time.Duration // between two looks at the meter, while sampling or shedding go by it
 	judgesSlow bool
+	sheds      bool
 }
 
 // mostRefresh bounds for how long sampling and shedding go by an old rate.
@@ -29,6 +30,7 @@ func newPlan(p Policy) *plan {
 	for _, c := range p.Conditions {
 		made.rules = append(made.rules, newRule(c, made.width))
 		made.judgesSlow = made.judgesSlow || c.Of == Slow
+		made.sheds = made.sheds || c.Shed != nil
 	}
 	return made
 }

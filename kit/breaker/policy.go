@@ -94,7 +94,7 @@ func DefaultPolicy() Policy {
 		Probes:       1,
 		Successes:    3,
 		ProbeTimeout: 30 * time.Second,
-		Sampling:     Sampling{Least: 0.05, Floor: 500},
+		Sampling:     Sampling{Least: 0.05, Floor: 1000},
 	}
 }
 

@@ -393,7 +393,7 @@ type traffic struct {
 
 func newTraffic(t testing.TB, preset string, random *rand.Rand, rps, least float64) *traffic {
 	p, _ := Preset(preset)
-	p.Sampling.Least = least
+	p.Sampling = Sampling{Least: least, Floor: 500} // half of the default, so that 1,000 calls a second are sampled
 	m := clock.NewManual()
 	g, err := New(p, WithClock[int](m.Clock()), WithRand[int](random.Uint32))
 	if err != nil {
@@ -461,6 +461,7 @@ func TestFalseTripsAreRare(t *testing.T) {
 			rows = append(rows, row{PresetSearch, 1000, rate, least, many})
 		}
 	}
+	rows = append(rows, row{PresetSearch, 10_000, 0.10, 0.05, atLength(0.00002, 0.0002, 0.03)})
 	for _, preset := range Presets() {
 		if preset == PresetSearch {
 			continue
