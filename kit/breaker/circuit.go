@@ -223,16 +223,28 @@ func (c *Circuit) succeeded(word uint64) {
 	}
 }
 
+// burst is after how many counted successes the meter is read, however little time has passed: a key that becomes
+// hot is sampled at once.
+const burst = 4096
+
 // count adds a success to those of its generation: in one step with the look at it, so that no transition comes
 // between.
 func (c *Circuit) count(word uint64) {
 	for {
 		n := c.ok.Load()
+		if n%burst == burst-1 {
+			c.mu.Lock()
+			now := c.clock.Now()
+			c.fold(now)
+			c.measure(now)
+			c.mu.Unlock()
+			n = c.ok.Load()
+		}
 		if uint32(n>>32) != uint32(word/generation) {
 			c.tooLate(Success)
 			return
 		}
-		if c.ok.CompareAndSwap(n, n+1) {
+		if n%burst < burst-1 && c.ok.CompareAndSwap(n, n+1) {
 			return
 		}
 	}

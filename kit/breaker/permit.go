@@ -45,7 +45,7 @@ func (p *Permit) Done(o Outcome) {
 			return
 		}
 	}
-	if n := c.ok.Load(); uint32(n>>32) != uint32(word/generation) || !c.ok.CompareAndSwap(n, n+1) {
+	if n := c.ok.Load(); n%burst == burst-1 || uint32(n>>32) != uint32(word/generation) || !c.ok.CompareAndSwap(n, n+1) {
 		c.count(word)
 	}
 }
