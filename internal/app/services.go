@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 
 	"github.com/dougong-io/dougong/examples/models"
@@ -86,7 +87,8 @@ func buildInference(a *App) (built, error) {
 	}, nil
 }
 
-// tenantOf is the tenant of the caller's token, or else the address that it calls from.
+// tenantOf is the tenant of the caller's token, or else the address that it calls from: of IPv6 the /64, which one
+// customer has whole.
 func tenantOf(r *http.Request) string {
 	if who := auth.IdentityFrom(r.Context()); who != nil && who.Tenant != "" {
 		return who.Tenant
@@ -94,6 +96,11 @@ func tenantOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() && !addr.Is4In6() {
+		if prefix, err := addr.WithZone("").Prefix(64); err == nil {
+			return prefix.String()
+		}
 	}
 	return host
 }

@@ -28,6 +28,8 @@ type Config struct {
 
 	Breaker breaker.Policy `json:"breaker" doc:"When a version of a model that fails is no longer called, and how it comes back. Answers that are our fault count as failures, no others."`
 
+	TestHeader string `json:"test_header" doc:"Name of the header by which a caller marks a call as a test (with the value true), which the breaker tries before others. It buys a failing version's few first places, nothing else. Empty: no mark is believed."`
+
 	Limits repository.Limits `json:"limits" doc:"Bounds on what is read from the repository."`
 }
 
@@ -42,6 +44,7 @@ func DefaultConfig() Config {
 	return Config{
 		Repository:    DemoRepository,
 		Breaker:       defaultBreaker(),
+		TestHeader:    "x-ai-test",
 		Limits:        repository.DefaultLimits(),
 		Queue:         1024,
 		Arriving:      4096,

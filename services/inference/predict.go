@@ -231,7 +231,7 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *o
 	if err := req.bind(version, sc.body); err != nil {
 		return nil, err
 	}
-	permit, err := served.circuit.AllowCall(callOf(r.Header))
+	permit, err := served.circuit.AllowCall(s.callOf(r.Header))
 	if err != nil {
 		return nil, err
 	}
@@ -242,10 +242,12 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *o
 	return version, err
 }
 
-// callOf is what a breaker may know of a request. The mark of a test makes it a probe before others and no more, so
-// anybody may set it.
-func callOf(h http.Header) breaker.Call {
-	call := breaker.Call{Marked: ramp.Marked(h)}
+// callOf is what a breaker may know of a request.
+func (s *Service) callOf(h http.Header) breaker.Call {
+	var call breaker.Call
+	if s.cfg.TestHeader != "" {
+		call.Marked = h.Get(s.cfg.TestHeader) == "true"
+	}
 	if id := h.Get("X-Request-Id"); id != "" {
 		call.Hash = ramp.HashString(id)
 	}
