@@ -25,6 +25,7 @@ type pacer struct {
 	head     int // idle[head:] is first in, first out, so that every connection gets its share
 	later    laterHeap
 	armed    int64 // when the alarm goes off
+	started  bool  // before that nothing is in flight, and the run is not over for it
 	stopped  bool  // nothing is begun any more
 	usedUp   bool  // there is no row left
 	starved  bool  // requests waited while users were thinking
@@ -232,7 +233,7 @@ func (p *pacer) land() {
 
 // settle closes settled once nothing is in flight and nothing more will be. p.mu is held.
 func (p *pacer) settle() {
-	if p.flying > 0 || !p.stopped && p.left {
+	if p.flying > 0 || !p.stopped && (p.left || !p.started) {
 		return
 	}
 	select {
@@ -251,6 +252,7 @@ func (p *pacer) arm(at int64) {
 func (p *pacer) start(users []*user) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.started = true
 	if p.schedule != nil {
 		p.idle = append(p.idle, users...)
 		p.arm(0)
