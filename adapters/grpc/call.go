@@ -2,7 +2,6 @@ package grpcmw
 
 import (
 	"context"
-	"math/rand/v2"
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/ramp"
@@ -52,7 +51,7 @@ func (c Caller) marked(ctx context.Context, call Call) bool {
 	return values != nil && ramp.Marked(map[string][]string{mark: values})
 }
 
-// hash is that of the key, 0 if there is none.
+// hash is that of the key, 0 if there is none: then the kit lets chance decide.
 func (c Caller) hash(ctx context.Context, call Call) uint64 {
 	if c.Key != nil {
 		if key := c.Key(ctx, call); key != "" {
@@ -67,9 +66,5 @@ func (c Caller) ofBreaker(ctx context.Context, call Call) breaker.Call {
 }
 
 func (c Caller) ofRamp(ctx context.Context, call Call) ramp.Call {
-	hash := c.hash(ctx, call)
-	if hash == 0 {
-		hash = rand.Uint64()
-	}
-	return ramp.Call{Hash: hash, Marked: c.marked(ctx, call)}
+	return ramp.Call{Hash: c.hash(ctx, call), Marked: c.marked(ctx, call)}
 }

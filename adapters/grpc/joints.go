@@ -36,8 +36,8 @@ func WithBreaker[K comparable](g *breaker.Group[K], key func(context.Context, Ca
 // their own, since each keeps its slot until it ends. request may be nil; it says what the limit can know of a call
 // beside the deadline of its context.
 //
-// An adaptive limit learns from unary calls: those that succeed and those whose deadline passes. In a client
-// RESOURCE_EXHAUSTED makes it shrink at once.
+// An adaptive limit learns from unary calls: those that succeed and those whose deadline passes, on a server also when
+// that comes as a cancel a little before. In a client RESOURCE_EXHAUSTED makes it shrink at once.
 func WithLimit(pick func(context.Context, Call) *limit.Limit, request func(context.Context, Call) limit.Request) Option {
 	return func(j *joints) { j.limit, j.request = pick, request }
 }

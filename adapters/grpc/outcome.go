@@ -53,13 +53,16 @@ func gone(ctx context.Context, begun time.Time) bool {
 
 // judge says what an error, or none, means to a breaker and to a limit.
 func (j *joints) judge(ctx context.Context, c Call, begun time.Time, err error) (breaker.Outcome, limit.Outcome) {
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		if !gone(ctx, begun) {
-			return breaker.Failure, limit.Ignored
-		}
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	var o breaker.Outcome
+	switch {
+	case err == nil || !errors.Is(ctx.Err(), context.Canceled):
+		o = j.outcome(err)
+	case gone(ctx, begun):
 		return breaker.Ignored, limit.Ignored
+	default: // the deadline, which came as a cancel
+		o, late = breaker.Failure, true
 	}
-	o := j.outcome(err)
 	switch code := codeOf(err); {
 	case isRejection(err):
 		return o, limit.Ignored
@@ -67,7 +70,7 @@ func (j *joints) judge(ctx context.Context, c Call, begun time.Time, err error) 
 		return o, limit.Overloaded
 	case c.Stream: // how long it lasts is not how long the work takes
 		return o, limit.Ignored
-	case o == breaker.Success, o == breaker.SlowCall, code == codes.DeadlineExceeded:
+	case o == breaker.Success, o == breaker.SlowCall, late, code == codes.DeadlineExceeded: // took so long, or longer
 		return o, limit.Finished
 	}
 	return o, limit.Ignored

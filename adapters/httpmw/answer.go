@@ -14,6 +14,7 @@ type answer struct {
 	w       http.ResponseWriter
 	status  int // 0 until it is sent
 	refused bool
+	taken   bool // the connection, by the handler
 }
 
 // watch returns a writer that notes, the one that is there already if there is one.
@@ -74,8 +75,11 @@ func (a *answer) FlushError() error {
 // Hijack implements http.Hijacker.
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(a.w).Hijack()
-	if err == nil && a.status == 0 {
-		a.status = http.StatusSwitchingProtocols
+	if err == nil {
+		a.taken = true
+		if a.status == 0 {
+			a.status = http.StatusSwitchingProtocols
+		}
 	}
 	return c, rw, err
 }

@@ -1,7 +1,6 @@
 package httpmw
 
 import (
-	"math/rand/v2"
 	"net/http"
 
 	"github.com/dougong-io/dougong/kit/breaker"
@@ -26,7 +25,7 @@ func (c Caller) marked(r *http.Request) bool {
 	return ramp.Marked(r.Header)
 }
 
-// hash is that of the key, 0 if there is none.
+// hash is that of the key, 0 if there is none: then the kit lets chance decide.
 func (c Caller) hash(r *http.Request) uint64 {
 	if c.Key != nil {
 		if key := c.Key(r); key != "" {
@@ -41,11 +40,7 @@ func (c Caller) ofBreaker(r *http.Request) breaker.Call {
 }
 
 func (c Caller) ofRamp(r *http.Request) ramp.Call {
-	hash := c.hash(r)
-	if hash == 0 {
-		hash = rand.Uint64()
-	}
-	return ramp.Call{Hash: hash, Marked: c.marked(r)}
+	return ramp.Call{Hash: c.hash(r), Marked: c.marked(r)}
 }
 
 // ByPattern is the key of a breaker with a circuit for each route: the pattern of http.ServeMux that matched. It is

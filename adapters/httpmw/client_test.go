@@ -359,7 +359,7 @@ func TestAddressThatDoesNotAnswerIsLeftAlone(t *testing.T) {
 			t.Fatal("connected")
 		}
 	}
-	if dials < 5 || dials > 10 {
+	if dials < 5 || dials > 20 {
 		t.Errorf("%d dials", dials)
 	}
 	if _, err := dial(t.Context(), "tcp", "a:1"); !errors.Is(err, breaker.ErrRejected) {

@@ -26,7 +26,8 @@ type FallbackOptions struct {
 	Config  fallback.Config // Bytes of 0 is 64 MiB here: headers and bodies
 	MaxBody int64           // the largest body that is kept, in bytes; 0: 1 MiB
 
-	// Key names what a request asks for, and reports whether an old answer may be given to it. nil: [PublicKey].
+	// Key names what a request asks for, and reports whether an old answer may be given to it. nil: [PublicKey]. Requests
+	// with one key get each other's answers: who asks must be part of it if that matters, and what they accept.
 	Key func(*http.Request) (string, bool)
 
 	// Default answers when nothing is kept. cause is the error, or says which status came. The body must not need the
@@ -44,9 +45,10 @@ const (
 // Fallback keeps the last good answers to GET requests, and gives them in place of an error of the transport, of a
 // refusal, of an answer that counts as a failure, and of a body that breaks off. This type is concurrency safe.
 //
-// Kept are answers of status 200 up to MaxBody bytes that their server lets others keep (no private, no no-store, no
-// Set-Cookie, a Vary of the headers in PublicKey at most) and that are no streams by their type. For these the body
-// is read before RoundTrip returns. All others pass as they are.
+// Kept are answers of status 200 up to MaxBody bytes that their server lets others keep, and give again when they are
+// old (RFC 9111, section 4.2.4: no private, no-store, no-cache, must-revalidate, proxy-revalidate or s-maxage; no
+// Set-Cookie; a Vary of Accept, Accept-Encoding and Accept-Language at most), and that are no streams by their type.
+// For these the body is read before RoundTrip returns. All others pass as they are.
 type Fallback struct {
 	pages   *fallback.Fallback[string, *page]
 	maxBody int64
@@ -103,13 +105,26 @@ func (f *Fallback) Forget(r *http.Request) {
 	}
 }
 
-var keyHeaders = []string{"Accept", "Accept-Encoding", "Accept-Language"}
+var (
+	keyHeaders = []string{"Accept", "Accept-Encoding", "Accept-Language"}
 
-// PublicKey is the URL and the headers Accept, Accept-Encoding and Accept-Language, of a GET request that carries no
-// Authorization, Cookie or Range, so that an answer never goes to someone whose it is not.
+	// harmless headers say nothing of who asks nor of what is asked for.
+	harmless = []string{"Connection", "Traceparent", "Tracestate", "User-Agent", "X-Request-Id"}
+)
+
+// PublicKey is the URL and the headers Accept, Accept-Encoding and Accept-Language, of a GET request with no other
+// header than these and Connection, Traceparent, Tracestate, User-Agent and X-Request-Id. With any other it has no key,
+// since nobody knows which of them say who asks, so that an answer never goes to someone whose it is not; nor has
+// test traffic, which shall see what it tests. What the transport beneath adds is not seen here: if that differs by
+// caller, it needs a Key that says so.
 func PublicKey(r *http.Request) (string, bool) {
-	if r.Method != http.MethodGet && r.Method != "" || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.Header.Get("Range") != "" || r.URL.User != nil {
+	if r.Method != http.MethodGet && r.Method != "" || r.URL.User != nil {
 		return "", false
+	}
+	for name := range r.Header { // one that is spelt oddly is none of them
+		if !slices.Contains(keyHeaders, name) && !slices.Contains(harmless, name) {
+			return "", false
+		}
 	}
 	var b strings.Builder
 	b.WriteString(r.URL.String())
@@ -232,6 +247,9 @@ func (p *passedOn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// notAgain are the directives that forbid to give an answer to others, or to give it when it is old.
+var notAgain = []string{"no-store", "private", "no-cache", "must-revalidate", "proxy-revalidate", "s-maxage"}
+
 // keeps reports whether an answer may be given again, to others.
 func (f *Fallback) keeps(resp *http.Response) bool {
 	h := resp.Header
@@ -239,7 +257,7 @@ func (f *Fallback) keeps(resp *http.Response) bool {
 		return false
 	}
 	for _, directive := range list(h["Cache-Control"]) {
-		if name, _, _ := strings.Cut(directive, "="); name == "no-store" || name == "private" {
+		if name, _, _ := strings.Cut(directive, "="); slices.Contains(notAgain, strings.TrimSpace(name)) {
 			return false
 		}
 	}

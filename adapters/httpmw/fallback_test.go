@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,12 @@ func TestWhatIsNotForOthersIsNotKept(t *testing.T) {
 		"private":           {text("good", "Cache-Control", "max-age=5, Private"), nil, false},
 		"private field":     {text("good", "Cache-Control", `private="x"`), nil, false},
 		"no-store":          {text("good", "Cache-Control", "no-store"), nil, false},
+		"no-cache":          {text("good", "Cache-Control", "No-Cache"), nil, false},
+		"no-cache field":    {text("good", "Cache-Control", `no-cache="x"`), nil, false},
+		"must-revalidate":   {text("good", "Cache-Control", "max-age=1, must-revalidate"), nil, false},
+		"proxy-revalidate":  {text("good", "Cache-Control", "proxy-revalidate"), nil, false},
+		"s-maxage":          {text("good", "Cache-Control", "public, s-maxage=0"), nil, false},
+		"old at once":       {text("good", "Cache-Control", "max-age=0"), nil, true},
 		"cookie set":        {text("good", "Set-Cookie", "a=b"), nil, false},
 		"varies":            {text("good", "Vary", "Accept, X-User"), nil, false},
 		"varies wildly":     {text("good", "Vary", "*"), nil, false},
@@ -142,6 +149,11 @@ func TestWhatIsNotForOthersIsNotKept(t *testing.T) {
 		"as large as it is": {text(strings.Repeat("good", 25)), nil, true},
 		"with a token":      {text("good"), []string{"Authorization", "Bearer x"}, false},
 		"with a cookie":     {text("good"), []string{"Cookie", "a=b"}, false},
+		"with an api key":   {text("good"), []string{"X-Api-Key", "alice"}, false},
+		"for a tenant":      {text("good"), []string{"X-Tenant", "a"}, false},
+		"wants it fresh":    {text("good"), []string{"Cache-Control", "no-cache"}, false},
+		"a test":            {text("good"), []string{"X-Ai-Test", "true"}, false},
+		"harmless headers":  {text("good"), []string{"User-Agent", "curl", "Traceparent", "00-1-2-01", "X-Request-Id", "7"}, true},
 		"a part":            {text("good"), []string{"Range", "bytes=0-1"}, false},
 		"not found":         {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404); io.WriteString(w, "good") }, nil, false},
 	} {
@@ -161,6 +173,25 @@ func TestWhatIsNotForOthersIsNotKept(t *testing.T) {
 			}
 			eventually(t, "no place is taken", func() bool { return y.limit.Stats().Admitted == 0 })
 		})
+	}
+}
+
+func TestAnswerForOneCallerGoesToNoOther(t *testing.T) {
+	for _, header := range []string{"Authorization", "Cookie", "X-Api-Key", "X-User", "Proxy-Authorization", "Forwarded", "Anything"} {
+		y := newShaky(t, FallbackOptions{}, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "for "+r.Header.Get(header)) })
+		if got, err := y.get(t, header, "alice"); got != "for alice" || err != nil {
+			t.Fatal(got, err)
+		}
+		y.breaks(failures["5xx"])
+		for _, other := range [][]string{{header, "bob"}, nil} {
+			if got, err := y.get(t, other...); got != "broken" || err != nil {
+				t.Errorf("%s: %q got %q, %v", header, other, got, err)
+			}
+		}
+	}
+	r := &http.Request{Method: "GET", URL: &url.URL{Path: "/"}, Header: http.Header{"accept": {"text/a"}}} // and not Accept
+	if key, ok := PublicKey(r); ok {
+		t.Errorf("%q is the key of a request with a header that is spelt oddly", key)
 	}
 }
 
@@ -248,7 +279,7 @@ func FuzzKeeps(f *testing.F) {
 		y := &Fallback{maxBody: 100}
 		resp := &http.Response{StatusCode: 200, Header: http.Header{"Cache-Control": {control}, "Vary": {vary}, "Content-Type": {kind}}}
 		y.keeps(resp)
-		for _, more := range []string{"no-store", "PRIVATE", "private=\"x\""} {
+		for _, more := range []string{"no-store", "PRIVATE", "private=\"x\"", "No-Cache", "must-revalidate", "proxy-revalidate", "s-maxage = 0"} {
 			resp.Header["Cache-Control"] = []string{control, more}
 			if y.keeps(resp) {
 				t.Errorf("kept with %q and %q", control, more)

@@ -17,8 +17,10 @@ type LimitOptions struct {
 	Request func(*http.Request) limit.Request
 
 	// ReadAhead is how many bytes of a body are read before the request takes a slot, so that a slow client holds none:
-	// 0 for 64 KiB, below 0 for none. What is longer is read by the handler, which has its slot then. The memory for
-	// it is bounded by limit.Config.Arriving, the time by the read time-out of the server.
+	// 0 for 64 KiB, below 0 for none. What is longer is read by the handler, which has its slot then, as is a body
+	// whose length was not announced (chunked): its sender may wait for an answer before it goes on. Each request that
+	// arrives, waits or runs may have so much in memory, for a moment twice that: limit.Config's Arriving, Queue and
+	// Slots together bound it. The time is bounded by the read time-out of the server.
 	ReadAhead int64
 }
 
@@ -28,8 +30,9 @@ const defaultReadAhead = 64 << 10
 // its slot until the handler returns, panics included; a handler that hijacks its connection gives the slot back by
 // returning, whatever goes on upon the connection.
 //
-// An adaptive limit learns from requests that the handler answered; not from those that panicked, answered 429 or
-// 5xx, or whose client has left.
+// An adaptive limit learns from requests that the handler answered, and from those whose deadline passed, whatever was
+// answered then: the context's, or one of the handler's own if it answers 504. Not from those that panicked, answered
+// 429 or another 5xx, took over their connection, or whose client has left.
 func Limit(l *limit.Limit, o LimitOptions) func(http.Handler) http.Handler {
 	if o.ReadAhead == 0 {
 		o.ReadAhead = defaultReadAhead
@@ -45,11 +48,22 @@ func Limit(l *limit.Limit, o LimitOptions) func(http.Handler) http.Handler {
 			defer func() { permit.DoneWith(outcome) }()
 			a := watch(w)
 			next.ServeHTTP(a, r)
-			if !a.refused && a.status < 500 && a.status != http.StatusTooManyRequests && !gone(r.Context()) {
-				outcome = limit.Finished
-			}
+			outcome = loadOf(a, r.Context())
 		})
 	}
+}
+
+// loadOf says what the time that a handler took tells a limit.
+func loadOf(a *answer, ctx context.Context) limit.Outcome {
+	switch {
+	case a.refused, a.taken, a.status == http.StatusSwitchingProtocols, gone(ctx):
+		return limit.Ignored
+	case ctx.Err() != nil, a.status == http.StatusGatewayTimeout: // a deadline passed: it took at least so long
+		return limit.Finished
+	case a.status >= http.StatusInternalServerError, a.status == http.StatusTooManyRequests:
+		return limit.Ignored
+	}
+	return limit.Finished
 }
 
 // gone reports whether the one who asked has left.
@@ -64,7 +78,7 @@ func admit(l *limit.Limit, o *LimitOptions, r *http.Request) (limit.Permit, erro
 	if o.Request != nil {
 		asked = o.Request(r)
 	}
-	if r.Body == nil || r.Body == http.NoBody || o.ReadAhead < 0 {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength <= 0 || o.ReadAhead < 0 {
 		return l.AcquireFor(ctx, asked)
 	}
 	if deadline, ok := ctx.Deadline(); ok && (asked.Deadline.IsZero() || deadline.Before(asked.Deadline)) {

@@ -2,6 +2,7 @@ package httpmw
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -28,7 +29,7 @@ func refuse(w http.ResponseWriter, err error) {
 
 func problemOf(err error) *problem.Problem {
 	p := &problem.Problem{Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
-	reason := ""
+	reason, exact := "", false
 	if e, ok := errors.AsType[*limit.RejectedError](err); ok {
 		p.Code, p.Detail, reason, p.RetryAfter = CodeOverloaded, "too much is asked for at the moment", string(e.Reason), e.RetryAfter
 		if e.Reason == limit.TenantFull {
@@ -36,15 +37,28 @@ func problemOf(err error) *problem.Problem {
 		}
 	} else if e, ok := errors.AsType[*breaker.RejectedError](err); ok {
 		p.Code, p.Detail, reason, p.RetryAfter = CodeCircuitOpen, "what this request needs has been failing", string(e.Reason), e.RetryAfter()
+		exact = e.Reason == breaker.ReasonRising // the time of this very key
 	} else if e, ok := errors.AsType[*ramp.RejectedError](err); ok {
 		p.Code, p.Detail, reason, p.RetryAfter = CodeRecovering, "what this request needs is being brought back by degrees", string(e.Stage), e.RetryAfter
+		exact = e.Stage == ramp.Rising
 	} else {
 		p.Code, p.Detail, p.RetryAfter = CodeCanceled, "the request ended while it waited", 0
 		return p
 	}
-	p.RetryAfter = max(p.RetryAfter, time.Second)
+	if exact {
+		p.RetryAfter = max(p.RetryAfter, time.Second)
+	} else {
+		p.RetryAfter = spread(p.RetryAfter)
+	}
 	p.Extensions = map[string]any{"reason": reason}
 	return p
+}
+
+// spread makes whole seconds of a time, and up to a fifth more, at least one second, so that all those who were refused
+// together do not return together.
+func spread(after time.Duration) time.Duration {
+	seconds := max(1, (after+time.Second-1)/time.Second)
+	return (seconds + rand.N(max(1, seconds/5)+1)) * time.Second
 }
 
 // isRejection reports whether a joint of the kit has refused a call, which is no failure of the other side.

@@ -65,7 +65,9 @@ func TestRefusalsDoNotReadTheBody(t *testing.T) {
 	l := newLimit(t, limit.DefaultConfig())
 	l.Close()
 	w := httptest.NewRecorder()
-	Limit(l, LimitOptions{})(nil).ServeHTTP(w, httptest.NewRequest("POST", "/", unread{t}))
+	r := httptest.NewRequest("POST", "/", unread{t})
+	r.ContentLength = 100
+	Limit(l, LimitOptions{})(nil).ServeHTTP(w, r)
 	if p, err := problem.Read(w.Result(), 1<<10); err != nil || p.Extensions["reason"] != "closed" {
 		t.Error(p, err)
 	}
@@ -86,7 +88,7 @@ func TestTenantsAreToldThatTheyHaveTooMuch(t *testing.T) {
 		r := httptest.NewRequest("POST", "/", strings.NewReader("x"))
 		r.Header.Set("Tenant", tenant)
 		h.ServeHTTP(w, r)
-		if w.Code != want || (want == 429) != (w.Header().Get("Retry-After") == "1") {
+		if w.Code != want || (want == 429) != (w.Header().Get("Retry-After") != "") {
 			t.Errorf("tenant %s: %d %v", tenant, w.Code, w.Header())
 		}
 	}
@@ -143,7 +145,9 @@ func TestHandlersReadWhatWasReadAhead(t *testing.T) {
 			t.Errorf("got %s, %v", got, err)
 		}
 	}))
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader("begun"), failing{broken})))
+	r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader("begun"), failing{broken}))
+	r.ContentLength = 100
+	h.ServeHTTP(httptest.NewRecorder(), r)
 	if s := l.Stats(); s.Admitted != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -153,7 +157,9 @@ func TestBodyThatPanicsGivesItsPlaceBack(t *testing.T) {
 	l := newLimit(t, limit.DefaultConfig())
 	func() {
 		defer func() { recover() }()
-		Limit(l, LimitOptions{})(nil).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/", panicking{}))
+		r := httptest.NewRequest("POST", "/", panicking{})
+		r.ContentLength = 100
+		Limit(l, LimitOptions{})(nil).ServeHTTP(httptest.NewRecorder(), r)
 	}()
 	if s := l.Stats(); s.Admitted != 0 {
 		t.Errorf("%+v", s)

@@ -185,6 +185,8 @@ func (t *Transport) judge(r *http.Request, resp *http.Response, err error) (brea
 	}
 	outcome := t.outcome(resp, err)
 	switch {
+	case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // the work only begins
+		return outcome, limit.Ignored
 	case err == nil && (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable):
 		return outcome, limit.Overloaded
 	case err == nil && resp.StatusCode < http.StatusInternalServerError:

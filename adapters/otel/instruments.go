@@ -46,6 +46,13 @@ func (i *instruments) total(name, unit, description string) metric.Int64Observab
 	return c
 }
 
+// estimate is a total of which some is not counted but reckoned.
+func (i *instruments) estimate(name, unit, description string) metric.Float64ObservableCounter {
+	c, err := i.meter.Float64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description))
+	i.faults = append(i.faults, err)
+	return c
+}
+
 func (i *instruments) share(name, description string) metric.Float64ObservableGauge {
 	g, err := i.meter.Float64ObservableGauge(name, metric.WithUnit("1"), metric.WithDescription(description))
 	i.faults = append(i.faults, err)

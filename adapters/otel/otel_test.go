@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/fallback"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
@@ -58,6 +59,10 @@ func (m meters) read(t *testing.T, prefix string) []string {
 			case metricdata.Sum[int64]:
 				for _, p := range d.DataPoints {
 					line(p.Attributes, fmt.Sprintf("%d monotonic=%v", p.Value, d.IsMonotonic))
+				}
+			case metricdata.Sum[float64]:
+				for _, p := range d.DataPoints {
+					line(p.Attributes, fmt.Sprintf("%v monotonic=%v", p.Value, d.IsMonotonic))
 				}
 			case metricdata.Gauge[float64]:
 				for _, p := range d.DataPoints {
@@ -194,22 +199,79 @@ func TestBreakers(t *testing.T) {
 		p := must(group.Allow(key))
 		p.Done(breaker.Success)
 	}
+	for _, outcome := range []breaker.Outcome{breaker.Failure, breaker.Ignored, breaker.SlowCall} {
+		p := must(group.Allow("a"))
+		p.Done(outcome)
+	}
+	must(group.Circuit("c")).Trip("test")
+	if _, err := group.Allow("c"); !errors.Is(err, breaker.ErrRejected) {
+		t.Errorf("got %v", err)
+	}
 	registration := must(breakers.Watch("search", group.Snapshot))
 	m.want(t, "dougong.breaker.",
 		"dougong.breaker.abandoned {probe} search 1 monotonic=true",
+		"dougong.breaker.calls {call} search,failure 1 monotonic=true",
+		"dougong.breaker.calls {call} search,ignored 1 monotonic=true",
+		"dougong.breaker.calls {call} search,success 3 monotonic=true",
 		"dougong.breaker.circuits {circuit} search,closed 2 monotonic=false",
 		"dougong.breaker.circuits {circuit} search,half-open 0 monotonic=false",
-		"dougong.breaker.circuits {circuit} search,open 0 monotonic=false",
+		"dougong.breaker.circuits {circuit} search,open 1 monotonic=false",
 		"dougong.breaker.circuits {circuit} search,rising 0 monotonic=false",
 		"dougong.breaker.evicted {circuit} search 1 monotonic=true",
 		"dougong.breaker.late {result} search,failure 1 monotonic=true",
 		"dougong.breaker.overflowed {call} search 1 monotonic=true",
+		"dougong.breaker.rejected {call} search 1 monotonic=true",
+		"dougong.breaker.shedding {circuit} search 0 monotonic=false",
+		"dougong.breaker.slow {call} search 1 monotonic=true",
 		"dougong.breaker.transitions {transition} search,half-open 1 monotonic=true",
-		"dougong.breaker.transitions {transition} search,open 2 monotonic=true")
+		"dougong.breaker.transitions {transition} search,open 3 monotonic=true")
+	group.Forget("b") // what it counted stays
+	if got := m.read(t, "dougong.breaker.calls"); !slices.Contains(got, "dougong.breaker.calls {call} search,success 3 monotonic=true") {
+		t.Errorf("got %v", got)
+	}
 	if err := registration.Unregister(); err != nil {
 		t.Error(err)
 	}
 	m.want(t, "dougong.breaker.circuits")
+}
+
+func TestSheddingCircuits(t *testing.T) {
+	m := newMeters()
+	p := breaker.DefaultPolicy()
+	p.Conditions = []breaker.Condition{{Above: 0.1, Over: 10 * time.Second, MinRequests: 2, Level: 0.5, Shed: &breaker.Shed{Full: 0.2, Most: 0.5}}}
+	manual := clock.NewManual()
+	group := must(breaker.New(p, breaker.WithClock[string](manual.Clock())))
+	must(must(NewBreakers(m)).Watch("search", group.Snapshot))
+	for range 20 {
+		manual.Advance(100 * time.Millisecond)
+		_ = group.Do(t.Context(), "a", func(context.Context) error { return errBroken })
+	}
+	m.want(t, "dougong.breaker.shedding", "dougong.breaker.shedding {circuit} search 1 monotonic=false")
+}
+
+func TestConns(t *testing.T) {
+	m := newMeters()
+	conns := must(NewConns(m))
+	o := conns.Observer("http")
+	for range 3 {
+		o.Opened()
+	}
+	o.Refused(limit.ClientFull)
+	o.Closed(limit.Ended)
+	o.Closed("news")
+	stats := limit.ListenerStats{Open: 2, Clients: 1}
+	registration := must(conns.Watch("http", func() limit.ListenerStats { return stats }))
+	m.want(t, "dougong.limit.conns.",
+		"dougong.limit.conns.clients {client} http 1 monotonic=false",
+		"dougong.limit.conns.closed {connection} http,ended 1 monotonic=true",
+		"dougong.limit.conns.closed {connection} http,news 1 monotonic=true",
+		"dougong.limit.conns.open {connection} http 2 monotonic=false",
+		"dougong.limit.conns.opened {connection} http 3 monotonic=true",
+		"dougong.limit.conns.refused {connection} http,client_full 1 monotonic=true")
+	if err := registration.Unregister(); err != nil {
+		t.Error(err)
+	}
+	m.want(t, "dougong.limit.conns.open ")
 }
 
 func TestRamps(t *testing.T) {
@@ -253,12 +315,15 @@ func TestObserversAllocateNothing(t *testing.T) {
 	m := newMeters()
 	l := must(NewLimits(m)).Observer("scoring")
 	f := must(NewFallbacks(m)).Observer("search")
+	c := must(NewConns(m)).Observer("http")
 	if n := testing.AllocsPerRun(1000, func() {
 		l.Admitted()
 		l.Started(time.Millisecond)
 		l.Rejected(limit.QueueFull)
 		l.Done(time.Millisecond)
 		f.Done(fallback.Cached, time.Second, nil)
+		c.Opened()
+		c.Closed(limit.Ended)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -269,6 +334,7 @@ func TestFaultsOfAProviderAreReported(t *testing.T) {
 	for name, make := range map[string]func(metric.MeterProvider) error{
 		"limits":    func(p metric.MeterProvider) error { _, err := NewLimits(p); return err },
 		"lifecycle": func(p metric.MeterProvider) error { _, err := NewLifecycle(p); return err },
+		"conns":     func(p metric.MeterProvider) error { _, err := NewConns(p); return err },
 		"breakers":  func(p metric.MeterProvider) error { _, err := NewBreakers(p); return err },
 		"ramps":     func(p metric.MeterProvider) error { _, err := NewRamps(p); return err },
 		"fallbacks": func(p metric.MeterProvider) error { _, err := NewFallbacks(p); return err },

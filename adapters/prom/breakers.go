@@ -2,7 +2,6 @@ package prom
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/prometheus/client_golang/prometheus"
@@ -88,10 +87,9 @@ func (o *breakerObserver) Overflowed()                  {}
 // Names of circuits are labels while these are not closed: if clients choose keys, and what they choose fails, the
 // series of a day can be many, though never more than 100 at a time.
 func (m *Breakers) Watch(group string, snapshot func() breaker.GroupStatus) {
-	total := &breakerTotals{seen: make(map[string]breaker.Counts)}
+	total := &breakerTotals{}
 	m.watched.set(group, func(report emit) {
-		s := snapshot()
-		counts := total.add(s.Circuits)
+		s, counts := total.look(snapshot)
 		byState := make(map[breaker.State]int)
 		shedding := 0
 		var troubled []breaker.Status
@@ -132,31 +130,4 @@ func (m *Breakers) Forget(group string) {
 	for _, v := range []*prometheus.CounterVec{m.transitions, m.late, m.abandoned} {
 		v.DeletePartialMatch(prometheus.Labels{"group": group})
 	}
-}
-
-// breakerTotals add up what circuits counted, so that no sum falls when one of them is evicted.
-type breakerTotals struct {
-	mu   sync.Mutex
-	sum  breaker.Counts
-	seen map[string]breaker.Counts // at the last scrape
-}
-
-func (t *breakerTotals) add(circuits []breaker.Status) breaker.Counts {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seen := make(map[string]breaker.Counts, len(circuits))
-	for _, c := range circuits {
-		now, before := c.Counts, t.seen[c.Name]
-		if now.Successes < before.Successes || now.Failures < before.Failures || now.Rejected < before.Rejected || now.Ignored < before.Ignored {
-			before = breaker.Counts{} // another circuit under the same name
-		}
-		seen[c.Name] = now
-		t.sum.Successes += now.Successes - before.Successes
-		t.sum.Failures += now.Failures - before.Failures
-		t.sum.Slow += max(0, now.Slow-before.Slow)
-		t.sum.Ignored += now.Ignored - before.Ignored
-		t.sum.Rejected += now.Rejected - before.Rejected
-	}
-	t.seen = seen
-	return t.sum
 }

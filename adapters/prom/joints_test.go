@@ -49,7 +49,8 @@ func TestBreakersAreReported(t *testing.T) {
 		g.Do(context.Background(), key, func(context.Context) error { return err })
 	}
 	do("a", nil)
-	do("a", context.Canceled)
+	ignored, _ := g.Allow("a")
+	ignored.Done(breaker.Ignored)
 	do("bad\xff", errDown)
 	do("bad\xff", errDown)
 	do("bad\xff", nil) // refused
@@ -115,6 +116,84 @@ func TestCallsNeverFallWhenACircuitComesBackBetweenScrapes(t *testing.T) {
 		do("b", 1) // evicts a
 		do("a", 2)
 	}
+}
+
+func TestTotalsOfKeysThatAreCalledAlikeStandStill(t *testing.T) {
+	type key struct{ a, b string }
+	r := New()
+	m := NewBreakers(r)
+	g, err := breaker.New[key](breaker.DefaultPolicy(), breaker.WithKeys[key](2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Watch("alike", g.Snapshot)
+	do := func(k key, n int) {
+		for range n {
+			g.Do(context.Background(), k, func(context.Context) error { return nil })
+		}
+	}
+	total := func(want string) {
+		t.Helper()
+		for range 3 {
+			if got := scrape(t, r, "dougong_breaker_calls_total{group=\"alike\",outcome=\"success\""); !strings.HasSuffix(got, want) {
+				t.Errorf("%s, want%s", got, want)
+			}
+		}
+	}
+	do(key{"a b", "c"}, 10)
+	do(key{"a", "b c"}, 5)
+	total(" 15\n")
+	do(key{"a", "b c"}, 2)
+	total(" 17\n")
+	g.Forget(key{"a b", "c"}) // whose of the 17 remain nobody knows
+	total(" 17\n")
+	do(key{"a", "b c"}, 3)
+	total(" 20\n")
+}
+
+func TestScrapesAtOnceCountEachCallOnce(t *testing.T) {
+	picture := func(calls uint64) breaker.GroupStatus {
+		return breaker.GroupStatus{Circuits: []breaker.Status{{Name: "a", Counts: breaker.Counts{Ignored: calls}}}}
+	}
+	total := &breakerTotals{}
+	total.look(func() breaker.GroupStatus { return picture(5) })
+	began, later := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(later)
+		<-began
+		total.look(func() breaker.GroupStatus { return picture(20) })
+	}()
+	total.look(func() breaker.GroupStatus {
+		close(began)
+		select { // the later picture must not overtake this one
+		case <-later:
+		case <-time.After(50 * time.Millisecond):
+		}
+		return picture(10)
+	})
+	<-later
+	if _, sum := total.look(func() breaker.GroupStatus { return picture(20) }); sum.Ignored != 20 {
+		t.Errorf("20 calls are %d", sum.Ignored)
+	}
+}
+
+func TestSheddingIsReported(t *testing.T) {
+	r := New()
+	m := NewBreakers(r)
+	p := breaker.DefaultPolicy()
+	p.Conditions = []breaker.Condition{{Above: 0.1, Over: 10 * time.Second, MinRequests: 2, Level: 0.5, Shed: &breaker.Shed{Full: 0.2, Most: 0.5}}}
+	manual := clock.NewManual()
+	g, err := breaker.New(p, breaker.WithClock[string](manual.Clock()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Watch("search", g.Snapshot)
+	for range 20 {
+		manual.Advance(100 * time.Millisecond)
+		g.Do(context.Background(), "a", func(context.Context) error { return errDown })
+		g.Do(context.Background(), "b", func(context.Context) error { return nil })
+	}
+	lines(t, r, map[string]string{"dougong_breaker_shedding": "dougong_breaker_shedding_circuits{group=\"search\"} 1\n"})
 }
 
 func TestSingleCircuitsAreBounded(t *testing.T) {

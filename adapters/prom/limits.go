@@ -14,23 +14,35 @@ type Limits struct {
 	wait     *prometheus.HistogramVec
 	hold     *prometheus.HistogramVec
 
-	arriving, running, queued, slots, tenants, abandoned *FuncVec
+	watched *pictures
 }
+
+// The metrics that are read from stats, as indices.
+const (
+	limitArriving = iota
+	limitRunning
+	limitQueued
+	limitSlots
+	limitTenants
+	limitAbandoned
+)
 
 // NewLimits declares the metrics of kit/limit, once in a registry.
 func NewLimits(r *Registry) *Limits {
 	name := []string{"limit"}
 	return &Limits{
-		admitted:  r.CounterVec(Opts{Name: "dougong_limit_admitted_total", Help: "Requests that were given a place.", Labels: name}),
-		rejected:  r.CounterVec(Opts{Name: "dougong_limit_rejected_total", Help: "Requests that were refused at the door or while they waited, by reason: queue_full, arriving_full, tenant_full, displaced, deadline or closed.", Labels: []string{"limit", "reason"}}),
-		wait:      r.HistogramVec(Opts{Name: "dougong_limit_wait_seconds", Unit: "seconds", Help: "Time that requests waited for their slot; those that were refused do not count.", Labels: name}),
-		hold:      r.HistogramVec(Opts{Name: "dougong_limit_hold_seconds", Unit: "seconds", Help: "Time that requests held their slot.", Labels: name}),
-		arriving:  r.GaugeFuncVec(Opts{Name: "dougong_limit_arriving_requests", Unit: "requests", Help: "Requests that were given a place and whose input is still on its way.", Labels: name}),
-		running:   r.GaugeFuncVec(Opts{Name: "dougong_limit_running_requests", Unit: "requests", Help: "Requests that hold a slot now.", Labels: name}),
-		queued:    r.GaugeFuncVec(Opts{Name: "dougong_limit_queued_requests", Unit: "requests", Help: "Requests that wait for a slot now.", Labels: name}),
-		slots:     r.GaugeFuncVec(Opts{Name: "dougong_limit_slots", Help: "Slots that there are; an adaptive limit changes them.", Labels: name}),
-		tenants:   r.GaugeFuncVec(Opts{Name: "dougong_limit_tenants", Help: "Tenants that have a request here.", Labels: name}),
-		abandoned: r.CounterFuncVec(Opts{Name: "dougong_limit_abandoned_total", Help: "Requests that left the queue because their caller went away.", Labels: name}),
+		admitted: r.CounterVec(Opts{Name: "dougong_limit_admitted_total", Help: "Requests that were given a place.", Labels: name}),
+		rejected: r.CounterVec(Opts{Name: "dougong_limit_rejected_total", Help: "Requests that were refused at the door or while they waited, by reason: queue_full, arriving_full, tenant_full, displaced, deadline or closed.", Labels: []string{"limit", "reason"}}),
+		wait:     r.HistogramVec(Opts{Name: "dougong_limit_wait_seconds", Unit: "seconds", Help: "Time that requests waited for their slot; those that were refused do not count.", Labels: name}),
+		hold:     r.HistogramVec(Opts{Name: "dougong_limit_hold_seconds", Unit: "seconds", Help: "Time that requests held their slot.", Labels: name}),
+		watched: r.pictures(
+			picture{"gauge", Opts{Name: "dougong_limit_arriving_requests", Unit: "requests", Help: "Requests that were given a place and whose input is still on its way.", Labels: name}},
+			picture{"gauge", Opts{Name: "dougong_limit_running_requests", Unit: "requests", Help: "Requests that hold a slot now.", Labels: name}},
+			picture{"gauge", Opts{Name: "dougong_limit_queued_requests", Unit: "requests", Help: "Requests that wait for a slot now.", Labels: name}},
+			picture{"gauge", Opts{Name: "dougong_limit_slots", Help: "Slots that there are; an adaptive limit changes them.", Labels: name}},
+			picture{"gauge", Opts{Name: "dougong_limit_tenants", Help: "Tenants that have a request here.", Labels: name}},
+			picture{"counter", Opts{Name: "dougong_limit_abandoned_total", Help: "Requests that left the queue because their caller went away.", Labels: name}},
+		),
 	}
 }
 
@@ -49,14 +61,20 @@ func (m *Limits) Observer(name string) limit.Observer {
 	return o
 }
 
-// Watch reports how full the limit of that name is, once for each name.
-func (m *Limits) Watch(name string, l *limit.Limit) {
-	m.arriving.Add(func() float64 { return float64(l.Stats().Arriving) }, name)
-	m.running.Add(func() float64 { return float64(l.Stats().Running) }, name)
-	m.queued.Add(func() float64 { return float64(l.Stats().Queued) }, name)
-	m.slots.Add(func() float64 { return float64(l.Stats().Slots) }, name)
-	m.tenants.Add(func() float64 { return float64(l.Stats().Tenants) }, name)
-	m.abandoned.Add(func() float64 { return float64(l.Stats().Abandoned) }, name)
+// Watch reports how full the limit of that name is, and how many slots it has, once for each name. A scrape takes one
+// picture of it, so that its numbers fit each other.
+func (m *Limits) Watch(name string, l *limit.Limit) { m.watch(name, l.Stats) }
+
+func (m *Limits) watch(name string, stats func() limit.Stats) {
+	m.watched.set(name, func(report emit) {
+		s := stats()
+		report(limitArriving, float64(s.Arriving), name)
+		report(limitRunning, float64(s.Running), name)
+		report(limitQueued, float64(s.Queued), name)
+		report(limitSlots, float64(s.Slots), name)
+		report(limitTenants, float64(s.Tenants), name)
+		report(limitAbandoned, float64(s.Abandoned), name)
+	})
 }
 
 type limitObserver struct {

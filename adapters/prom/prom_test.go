@@ -256,6 +256,22 @@ func TestLimitIsReported(t *testing.T) {
 	}
 }
 
+func TestScrapeTakesOnePictureOfALimit(t *testing.T) {
+	r := New()
+	n := 0
+	NewLimits(r).watch("scoring", func() limit.Stats {
+		n++
+		return limit.Stats{Arriving: n, Running: n, Queued: n, Slots: n, Tenants: n, Abandoned: uint64(n)}
+	})
+	want := ""
+	for _, name := range []string{"abandoned_total", "arriving_requests", "queued_requests", "running_requests", "slots", "tenants"} {
+		want += "dougong_limit_" + name + "{limit=\"scoring\"} 1\n"
+	}
+	if got := scrape(t, r, "dougong_limit_"); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestLifecycleShowsOneStateOfEachMachine(t *testing.T) {
 	r := New()
 	l := NewLifecycle(r)
