@@ -74,11 +74,12 @@ func newCoordination(c CoordinationConfig, log *slog.Logger, r *prom.Registry) (
 		log:     log,
 		applied: r.Counter(prom.Opts{Name: "dougong_coordination_applied_total", Help: "Live values that were put into force."}),
 		refused: r.Counter(prom.Opts{Name: "dougong_coordination_refused_total", Help: "Live values that were refused, so that what was in force stayed."}),
-		link:    r.Gauge(prom.Opts{Name: "dougong_coordination_connected", Help: "1 while the engine of coordination answers, 0 while it does not, or none is configured."}),
 	}
+	connected := r.GaugeVec(prom.Opts{Name: "dougong_coordination_connected", Labels: []string{"engine"}, Help: "1 while the engine of coordination answers, 0 while it does not; there is none if none is configured."})
 	if c.URL == "" {
 		return nil, nil
 	}
+	o.link = connected.WithLabelValues("etcd")
 	config, err := c.etcd()
 	if err != nil {
 		return nil, err

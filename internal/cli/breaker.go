@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"time"
@@ -41,7 +42,7 @@ func newBreaker() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", data)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", bytes.TrimSpace(data))
 				return err
 			},
 		},
@@ -60,7 +61,8 @@ func newBreakerCurve() *cobra.Command {
 		Long: "Shows the operating curve of a policy. A circuit is simulated at each number of calls a second and each rate\n" +
 			"of failures, steady, after a window of good calls. Where it opens, the mean time until it does is shown, and\n" +
 			"the calls that it took; where it opens less than once a day, how often it does so in 30 days by mistake. A ≤\n" +
-			"is an upper bound: the circuit never opened in the simulation, which takes --budget a line.",
+			"is an upper bound where it never opened in the simulation, which takes --budget a line: computed from the\n" +
+			"chance of each look at the window, or three in the time that was simulated.",
 		Example: "  dougong breaker curve search\n  dougong breaker curve policy.json --rps 0.5,50 --failing 0.2,0.4",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -109,12 +111,19 @@ func curveFlags(perSecond, failing []float64, budget time.Duration) error {
 }
 
 func describeConditions(p breaker.Policy) (text string) {
+	if len(p.Conditions) == 0 {
+		return "no conditions: it never opens by itself\n"
+	}
 	for _, c := range p.Conditions {
 		what := "opens"
 		if c.Shed != nil {
 			what = "sheds, which is not shown here,"
 		}
-		text += fmt.Sprintf("%s when surely (%.4g %%) more than %.4g %% are %s over at most %v, of %d calls or more", what, 100*c.Level, 100*c.Above, c.Of, c.Over, c.MinRequests)
+		if c.Of == breaker.Slow {
+			what += " (which is not shown here: no call is slow)"
+		}
+		level := strconv.FormatFloat(100*c.Level, 'g', 12, 64)
+		text += fmt.Sprintf("%s when the lower bound at %s %% of the rate of %s is above %.4g %%, over at most %v, of %d calls or more", what, level, c.Of, 100*c.Above, c.Over, c.MinRequests)
 		if c.WhileRPS > 0 {
 			text += fmt.Sprintf(", while more than %.6g a second arrive", c.WhileRPS)
 		}
@@ -127,6 +136,9 @@ func curveWords(c app.CurveCell) string {
 	const day = 24 * time.Hour
 	switch {
 	case c.Opened == 0:
+		if c.PerMonthAtMost < 0.001 {
+			return "< 0.001 a month"
+		}
 		return fmt.Sprintf("≤ %.2g a month", c.PerMonthAtMost)
 	case c.MeanTime > day:
 		return fmt.Sprintf("%.2g a month", 30*day.Seconds()/c.MeanTime.Seconds())

@@ -61,7 +61,7 @@ func TestPoliciesOfEtcdAreInForceAlsoWhenEtcdIsAway(t *testing.T) {
 	if revision, _, _ := p.inForce(); revision != good {
 		t.Errorf("revision %d is in force, want %d", revision, good)
 	}
-	if status, metrics := p.get(p.admin + "/metrics"); status != 200 || !strings.Contains(metrics, "dougong_coordination_refused_total 1") || !strings.Contains(metrics, "dougong_coordination_connected 1") {
+	if status, metrics := p.get(p.admin + "/metrics"); status != 200 || !strings.Contains(metrics, "dougong_coordination_refused_total 1") || !strings.Contains(metrics, `dougong_coordination_connected{engine="etcd"} 1`) {
 		t.Error("the metrics do not tell of it")
 	}
 
