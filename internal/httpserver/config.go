@@ -22,7 +22,7 @@ type Config struct {
 	MaxHeaderBytes    int64         `json:"max_header_bytes" unit:"bytes" doc:"Largest request header; then 431."`
 	MaxBodyBytes      int64         `json:"max_body_bytes" unit:"bytes" doc:"Largest request body, unless the route says otherwise; then 413."`
 	MaxConnections    int           `json:"max_connections" doc:"Most connections at a time. For a further one the connection that is idle longest is closed; while none is, the further one is closed at once. Upgraded (WebSocket) connections no longer count. 0: no bound."`
-	MaxPerClient      int           `json:"max_connections_per_client" doc:"Most connections at a time of one client: an IPv4 address, or an IPv6 /64. A further one is closed at once. A proxy, or all behind one router, are one client. 0: no bound."`
+	MaxPerClient      int           `json:"max_connections_per_client" doc:"Most connections at a time of one client: an IPv4 address, or an IPv6 /64. For a further one that of the same client gives way that is idle longest; while none is, the further one is closed at once. A proxy, or all behind one router, are one client. 0: no bound."`
 	MinRate           int64         `json:"min_rate" unit:"bytes" doc:"A client that sends a request, or takes an answer, at less than so much a second is closed after slow_grace. 0: the time-outs alone bound it."`
 	SlowGrace         time.Duration `json:"slow_grace" doc:"For how long a client may be below min_rate."`
 	RequestTimeout    time.Duration `json:"request_timeout" doc:"Default and upper bound of a request's deadline."`

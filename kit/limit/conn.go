@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -15,10 +15,10 @@ import (
 // Conn is a connection of a [Listener], which knows how fast its client is. Its time is as coarse as the sweeps of
 // the listener, an eighth of Grace and at most a quarter of a second.
 //
-// A client owes bytes from the first one that came until we write: a server that reads then waits for the rest of a
-// request. One that reads a single byte at a time waits for nothing: so net/http notices that a client has gone while
-// a handler works. Under TLS and HTTP/2, which read all the time, silence is no sign, and only the time before a
-// further byte counts.
+// A client owes bytes from the first one that came until we write, while a server reads: it then waits for the rest of
+// a request. One that reads a single byte at a time waits for nothing: so net/http notices that a client has gone while
+// a handler works. Under TLS and HTTP/2, which read all the time, silence is no sign: it may be a handler that works, or
+// a client that has nothing to ask. There only a trickle counts, bytes with less than a quarter of Grace between them.
 //
 // A client takes too little when it lets a write wait. What the kernel does not take in at once, it takes in lumps:
 // up to 64 KiB on their way are counted as taken, so who takes nothing is found after 64 KiB / MinRate.
@@ -30,14 +30,13 @@ type Conn struct {
 	mu      sync.Mutex // after that of the listener
 	exempt  bool
 	gone    bool          // has to make room: nothing may be read any more that could not be answered
-	opaque  bool          // TLS or HTTP/2
+	opaque  bool          // TLS or HTTP/2, whose reads say nothing about requests
 	heard   bool          // something was read, ever
 	wrote   bool          // more recently than read, or nothing was read yet
 	last    time.Duration // when something was read or written
 	begun   bool          // something was read since we wrote
 	got     int64         // bytes read in the time owed
 	owed    time.Duration // time spent waiting for more of them
-	proved  time.Duration // the part of owed that ended with a byte
 	sent    int64         // bytes written in the time blocked
 	blocked time.Duration // time spent writing
 
@@ -98,11 +97,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.heard = true
 		c.opaque = p[0] == 22 || bytes.HasPrefix(p[:n], []byte("PRI ")) // a TLS handshake, RFC 8446 section 5.1; HTTP/2, RFC 9113 section 3.4
 	}
-	if !c.begun {
+	if !c.begun || c.opaque && now-c.last >= c.listener.pause() {
 		c.begun, c.got, c.owed = true, 0, 0
 	}
 	c.got += int64(n)
-	c.proved = c.owed
 	c.last, c.wrote = now, false
 	return n, err
 }
@@ -129,7 +127,7 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 	if isLimited {
 		from, most = limited.R, limited.N
 	}
-	if _, isFile := from.(*os.File); !ok || !isFile {
+	if !ok || !isFile(from) {
 		return io.Copy(struct{ io.Writer }{c}, r) // what r makes us wait for is not the client's fault
 	}
 	for most != 0 {
@@ -150,6 +148,21 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 		}
 	}
 	return total, nil
+}
+
+// isFile reports whether r is what the package net sends without copying, and never makes us wait. It is no *os.File
+// when it comes from io.Copy, which hides its WriteTo.
+func isFile(r io.Reader) bool {
+	f, ok := r.(interface {
+		fs.File
+		io.Seeker
+		syscall.Conn
+	})
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular() // no pipe
 }
 
 func (c *Conn) writes() {
@@ -196,7 +209,11 @@ func (c *Conn) CloseRead() error {
 // SyscallConn gives the socket to who needs its options.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if socket, ok := c.Conn.(syscall.Conn); ok {
-		return socket.SyscallConn()
+		raw, err := socket.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		return struct{ syscall.RawConn }{raw}, nil // through all of it os.File.WriteTo would write behind our back
 	}
 	return nil, errNotTCP
 }
@@ -221,47 +238,57 @@ func (c *Conn) judge(now time.Duration) (verdict bool, may candidate) {
 		return false, candidate{}
 	}
 	if config.MinRate > 0 {
-		if owed := c.owes(now); owed >= config.Grace/4 {
-			rate := float64(c.got) / owed.Seconds()
-			slow := rate < float64(config.MinRate)
-			if slow {
-				return owed >= config.Grace, candidate{conn: c, reason: SlowRead, rate: rate}
-			}
-			if owed >= config.Grace { // fast enough until now, which is no credit for later
-				c.got, c.owed, c.proved, c.readAt = 0, 0, 0, now
-			}
+		owed := c.owes(now)
+		if rate, slow := c.readsSlowly(owed); slow {
+			return owed >= config.Grace, candidate{conn: c, reason: SlowRead, rate: rate}
 		}
-		if blocked := c.waits(now); blocked >= config.Grace/4 {
-			rate := float64(c.sent) / blocked.Seconds()
-			underWay := 0.0
-			if c.writing {
-				underWay = lump / blocked.Seconds()
-			}
-			if rate+underWay < float64(config.MinRate) {
-				return blocked >= config.Grace, candidate{conn: c, reason: SlowWrite, rate: rate}
-			}
-			if blocked >= config.Grace && rate >= float64(config.MinRate) {
-				c.sent, c.blocked, c.writtenAt = 0, 0, now
-			}
+		if owed >= config.Grace { // fast enough until now, which is no credit for later
+			c.got, c.owed, c.readAt = 0, 0, now
+		}
+		blocked := c.waits(now)
+		if rate, slow := c.takesSlowly(blocked); slow {
+			return blocked >= config.Grace, candidate{conn: c, reason: SlowWrite, rate: rate}
+		} else if blocked >= config.Grace && rate >= float64(config.MinRate) {
+			c.sent, c.blocked, c.writtenAt = 0, 0, now
 		}
 	}
-	if !c.writing && (c.wrote || !c.heard) && now-c.last >= onItsWay+c.listener.tick {
+	switch quiet := now - c.last; {
+	case c.idles() && quiet >= onItsWay+c.listener.tick:
 		return false, candidate{conn: c, reason: Idle, last: c.last}
+	case c.opaque && !c.writing && quiet >= max(longQuiet, c.listener.pause()):
+		return false, candidate{conn: c, reason: Idle, last: c.last, guess: true}
 	}
 	return false, candidate{}
+}
+
+// idles reports whether the client has no request here for sure: none ever, or all that was read is answered and the
+// server waits for another.
+func (c *Conn) idles() bool {
+	return !c.writing && (!c.heard || c.wrote && c.reading && !c.opaque)
 }
 
 // owes is for how long we have waited for bytes that the client owes.
 func (c *Conn) owes(now time.Duration) time.Duration {
 	switch {
 	case !c.begun:
-		return 0
 	case c.opaque:
-		return c.proved
+		if now-c.last < c.listener.pause() {
+			return c.owed
+		}
 	case c.reading:
 		return c.owed + now - c.readAt
 	}
-	return c.owed
+	return 0
+}
+
+// readsSlowly returns how fast we could read what was owed for so long, in bytes a second, and whether that is too slow
+// for long enough to make room.
+func (c *Conn) readsSlowly(owed time.Duration) (rate float64, slow bool) {
+	if owed == 0 || owed < c.listener.pause() {
+		return 0, false
+	}
+	rate = float64(c.got) / owed.Seconds()
+	return rate, rate < float64(c.listener.config.MinRate)
 }
 
 // waits is for how long we have waited for the client to take bytes.
@@ -272,18 +299,33 @@ func (c *Conn) waits(now time.Duration) time.Duration {
 	return c.blocked
 }
 
+// takesSlowly is readsSlowly for what the client takes.
+func (c *Conn) takesSlowly(blocked time.Duration) (rate float64, slow bool) {
+	if blocked == 0 || blocked < c.listener.pause() {
+		return 0, false
+	}
+	rate = float64(c.sent) / blocked.Seconds()
+	underWay := 0.0
+	if c.writing {
+		underWay = lump / blocked.Seconds()
+	}
+	return rate, rate+underWay < float64(c.listener.config.MinRate)
+}
+
 // goes reports whether the connection has done nothing since it became a candidate that would save it, and then
 // makes sure that it does nothing more.
 func (c *Conn) goes(was candidate) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.listener.coarse()
 	switch was.reason {
-	case SlowRead:
-		c.gone = c.begun
+	case SlowRead: // still the same request, too: another has not been owed for so long
+		_, c.gone = c.readsSlowly(c.owes(now))
 	case SlowWrite:
-		c.gone = c.writing
+		_, c.gone = c.takesSlowly(c.waits(now))
+		c.gone = c.gone && c.writing
 	default:
-		c.gone = !c.writing && c.last == was.last && (c.wrote || !c.heard)
+		c.gone = c.last == was.last && (c.idles() || was.guess && !c.writing)
 	}
 	c.gone = c.gone && !c.exempt
 	return c.gone

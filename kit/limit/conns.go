@@ -50,7 +50,7 @@ type ConnReason string
 // The reasons.
 const (
 	ConnsFull  ConnReason = "conns_full"  // refused: MaxConns are open, and none of them is slow or idle
-	ClientFull ConnReason = "client_full" // refused: MaxPerClient are open from this client
+	ClientFull ConnReason = "client_full" // refused: MaxPerClient are open from this client, and none of them is idle
 	SlowRead   ConnReason = "slow_read"   // closed: it sends what it owes below MinRate
 	SlowWrite  ConnReason = "slow_write"  // closed: it takes what it is sent below MinRate
 	Idle       ConnReason = "idle"        // closed: it was idle when another needed the place

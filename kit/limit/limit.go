@@ -63,7 +63,11 @@ func New(config Config, opts ...Option) (*Limit, error) {
 	if config.Arriving == 0 {
 		config.Arriving = config.Slots + config.Queue
 	}
-	l := &Limit{config: config, slots: config.Slots, waiting: newQueue(config.Queue)}
+	slots := config.Slots
+	if config.Adaptive != nil {
+		slots = max(slots, config.Adaptive.Max)
+	}
+	l := &Limit{config: config, slots: config.Slots, waiting: newQueue(config.Queue, slots)}
 	l.rejected = map[Reason]uint64{QueueFull: 0, ArrivingFull: 0, TenantFull: 0, Displaced: 0, Deadline: 0, Closed: 0}
 	if config.Adaptive != nil {
 		l.adapt = newController(*config.Adaptive, config.Slots)
@@ -168,7 +172,7 @@ type Stats struct {
 	Running   int               // how many have a slot: at most Slots, or until some are given back more after Slots fell
 	Queued    int               // how many wait for a slot, at most Config.Queue
 	Slots     int               // how many slots there are now: Config.Slots if the limit is not adaptive
-	Tenants   int               // that are known by name now: who waits, has waited for a slot that it holds, or has a share to keep
+	Tenants   int               // that are known by name now: who waits, has waited for a slot that it holds, has a share to keep, or has had more than others that wait
 	Rejected  map[Reason]uint64 // since New
 	Abandoned uint64            // since New: left the queue because the caller went away
 	Hold      time.Duration     // recent mean of how long a slot is held, 0 if not known
@@ -343,8 +347,9 @@ func (l *Limit) keepShare(t *tenant) {
 
 // resize makes it so many slots. The lock is held.
 func (l *Limit) resize(slots int, now time.Duration) {
+	before := l.ceiling(l.slots)
 	l.slots = slots
-	if l.config.TenantShare > 0 {
+	if l.config.TenantShare > 0 && l.ceiling(slots) != before {
 		for _, t := range l.waiting.tenants {
 			l.keepShare(t)
 		}

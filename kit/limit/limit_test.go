@@ -184,6 +184,27 @@ func TestRetryAfterIsTheTimeToWorkOffWhatIsHere(t *testing.T) {
 	})
 }
 
+func TestWhoHasItsShareIsNotToldToComeBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := New(Config{Slots: 2, Queue: 4, Arriving: 4, TenantShare: 0.5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		teach(t, l, time.Millisecond)
+		for range 2 {
+			p, err := l.AdmitFor(Request{Tenant: "a"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Done()
+		}
+		_, err = l.AdmitFor(Request{Tenant: "a"})
+		if got := wantReason(t, err, TenantFull).RetryAfter; got < retryUnknown {
+			t.Errorf("retry after %v: nobody knows when its bodies end", got)
+		}
+	})
+}
+
 func TestDoorRefusesWhatCannotBeDoneInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimit(t, 1, 10)

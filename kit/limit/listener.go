@@ -16,7 +16,8 @@ import (
 //
 // A connection too many is accepted and closed at once. To leave it in the backlog of the kernel would make
 // its client wait for what will not come, and health probes with it. But before that, the slowest client that owes
-// bytes is closed, or else the one that has been idle longest: who only keeps connections locks nobody out.
+// bytes is closed, or else the one that has been idle longest: who only keeps connections locks nobody out. A client that
+// has its share makes room for itself in the same way, if one of its own is idle.
 type Listener struct {
 	net.Listener
 	config   ConnConfig
@@ -28,12 +29,12 @@ type Listener struct {
 	swept    chan struct{} // closed when nothing sweeps any more
 	closing  sync.Once
 
-	mu         sync.Mutex // before that of a Conn
-	conns      map[*Conn]struct{}
-	clients    map[netip.Prefix]int
-	candidates []candidate // to be closed if another needs the place, the first first; found by the last sweep
-	refused    map[ConnReason]uint64
-	closed     map[ConnReason]uint64
+	mu      sync.Mutex // before that of a Conn
+	conns   map[*Conn]struct{}
+	clients map[netip.Prefix]*client
+	room    room
+	refused map[ConnReason]uint64
+	closed  map[ConnReason]uint64
 }
 
 // NewListener wraps inner, or returns what is wrong with config. Close ends it.
@@ -53,7 +54,7 @@ func NewListener(inner net.Listener, config ConnConfig, opts ...ConnOption) (*Li
 	l := &Listener{
 		Listener: inner, config: config, epoch: time.Now(), tick: tickMost,
 		stop: make(chan struct{}), swept: make(chan struct{}),
-		conns: make(map[*Conn]struct{}), clients: make(map[netip.Prefix]int),
+		conns: make(map[*Conn]struct{}), clients: make(map[netip.Prefix]*client),
 		refused: map[ConnReason]uint64{ConnsFull: 0, ClientFull: 0},
 		closed:  map[ConnReason]uint64{SlowRead: 0, SlowWrite: 0, Idle: 0, Ended: 0},
 	}
@@ -63,7 +64,7 @@ func NewListener(inner net.Listener, config ConnConfig, opts ...ConnOption) (*Li
 	if config.MinRate > 0 {
 		l.tick = min(max(config.Grace/8, tickLeast), tickMost)
 	}
-	if config.MinRate == 0 && config.MaxConns == 0 { // nobody is slow, and nobody has to make room
+	if config.MinRate == 0 && config.MaxConns == 0 && config.MaxPerClient == 0 { // nobody is slow, and nobody has to make room
 		close(l.swept)
 	} else {
 		go l.sweep()
@@ -81,7 +82,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		c := &Conn{Conn: inner, listener: l, client: l.clientOf(inner.RemoteAddr())}
 		c.last = l.coarse()
 		reason := l.admit(c)
-		for reason == ConnsFull && l.makeRoom() {
+		for reason != "" && l.makeRoom(c, reason) {
 			reason = l.admit(c)
 		}
 		if reason == "" {
@@ -145,15 +146,20 @@ func (l *Listener) clientOf(addr net.Addr) netip.Prefix {
 func (l *Listener) admit(c *Conn) ConnReason {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	own := l.clients[c.client]
 	switch {
-	case c.client.IsValid() && l.clients[c.client] >= l.config.MaxPerClient:
+	case own != nil && len(own.conns) >= l.config.MaxPerClient:
 		return ClientFull
 	case l.config.MaxConns > 0 && len(l.conns) >= l.config.MaxConns:
 		return ConnsFull
 	}
 	l.conns[c] = struct{}{}
 	if c.client.IsValid() {
-		l.clients[c.client]++
+		if own == nil {
+			own = &client{conns: make(map[*Conn]struct{})}
+			l.clients[c.client] = own
+		}
+		own.conns[c] = struct{}{}
 	}
 	return ""
 }
@@ -166,7 +172,8 @@ func (l *Listener) forget(c *Conn, reason ConnReason) {
 		delete(l.conns, c)
 		l.closed[reason]++
 		if c.client.IsValid() {
-			if l.clients[c.client]--; l.clients[c.client] == 0 {
+			own := l.clients[c.client]
+			if delete(own.conns, c); len(own.conns) == 0 {
 				delete(l.clients, c.client)
 			}
 		}
@@ -176,6 +183,9 @@ func (l *Listener) forget(c *Conn, reason ConnReason) {
 		l.observer.Closed(reason)
 	}
 }
+
+// pause is how long a client may be quiet or slow before it may have to make room.
+func (l *Listener) pause() time.Duration { return l.config.Grace / 4 }
 
 // coarse is the time of the last sweep.
 func (l *Listener) coarse() time.Duration { return time.Duration(l.now.Load()) }

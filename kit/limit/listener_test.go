@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -91,6 +93,15 @@ func wantClosed(t *testing.T, c net.Conn) {
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, c); err != nil && os.IsTimeout(err) {
 		t.Fatal("was not closed")
+	}
+}
+
+// wantReset reads until the other end has closed without keeping anything for us.
+func wantReset(t *testing.T, c net.Conn) {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("got %v, want a reset", err)
 	}
 }
 
@@ -206,14 +217,19 @@ func TestIdleMakeRoomTheLongestFirst(t *testing.T) {
 	answered := next(t, accepted)
 	ask(t, second, answered)
 	wantOpen(t, second, answered) // answered, and idle from now on
+	go func() { _, _ = io.Copy(io.Discard, answered) }()
 	idleSince := l.coarse()
 	until(t, "both are idle", func() bool { return l.coarse() > idleSince+2*(onItsWay+2*l.tick) })
 	third := dial(t, l)
 	server := next(t, accepted)
-	wantClosed(t, first)
+	wantReset(t, first)
 	wantOpen(t, third, server)
-	wantOpen(t, second, answered)
-	if s := l.Stats(); s.Open != 2 || s.Closed[Idle] != 1 || o.of(Idle) != 1 {
+	fourth := dial(t, l)
+	fourthServer := next(t, accepted)
+	wantReset(t, second)
+	wantOpen(t, third, server)
+	wantOpen(t, fourth, fourthServer)
+	if s := l.Stats(); s.Open != 2 || s.Closed[Idle] != 2 || o.of(Idle) != 2 {
 		t.Fatalf("%+v, observed %+v", s, o.counts)
 	}
 }
@@ -241,8 +257,8 @@ func TestOneClientHasItsShare(t *testing.T) {
 	o := &connTally{}
 	l, accepted := listen(t, ConnConfig{MaxPerClient: 2}, nil, WithConnObserver(o))
 	for range 2 {
-		dial(t, l)
-		next(t, accepted)
+		c := dial(t, l)
+		ask(t, c, next(t, accepted)) // and is at work
 	}
 	wantClosed(t, dial(t, l))
 	if s := l.Stats(); s.Open != 2 || s.Clients != 1 || s.Refused[ClientFull] != 1 || o.of(ClientFull) != 1 {
@@ -382,8 +398,11 @@ func TestWhoHasBegunARequestMakesNoRoom(t *testing.T) {
 	defer theirs.Close()
 	l := &Listener{config: ConnConfig{MaxConns: 1}, tick: tickMost}
 	c := &Conn{Conn: ours, listener: l, wrote: true, last: time.Second}
+	if _, may := c.judge(time.Second + onItsWay + tickMost - 1); may.reason != "" {
+		t.Fatalf("%+v: the next request may be on its way", may)
+	}
 	_, may := c.judge(time.Minute)
-	if may.reason != Idle {
+	if may.reason != Idle || may.guess {
 		t.Fatalf("%+v", may)
 	}
 	l.now.Store(int64(time.Minute))
@@ -396,6 +415,10 @@ func TestWhoHasBegunARequestMakesNoRoom(t *testing.T) {
 	}
 	c.writes()
 	c.written(1)
+	if _, may = c.judge(2 * time.Minute); may.reason != "" {
+		t.Fatal("could go though the server does not wait for a request")
+	}
+	c.reading = true
 	if _, may = c.judge(2 * time.Minute); !c.goes(may) {
 		t.Fatal("stays, and is idle")
 	}
@@ -420,8 +443,8 @@ func TestCreditIsNotSavedUp(t *testing.T) {
 	}
 }
 
-// server runs net/http on a listener of ours.
-func server(t *testing.T, config ConnConfig, secure bool, handler http.Handler) (*Listener, *httptest.Server) {
+// server runs net/http on a listener of ours: plain, over TLS, or HTTP/2.
+func server(t *testing.T, config ConnConfig, protocol string, handler http.HandlerFunc) (*Listener, *httptest.Server) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
 	l, err := NewListener(s.Listener, config)
@@ -430,33 +453,38 @@ func server(t *testing.T, config ConnConfig, secure bool, handler http.Handler) 
 	}
 	s.Listener = l
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	if secure {
-		s.StartTLS()
-	} else {
+	if protocol == "plain" {
 		s.Start()
+	} else {
+		s.EnableHTTP2 = protocol == "HTTP/2"
+		s.StartTLS()
 	}
 	t.Cleanup(s.Close)
 	return l, s
 }
 
+// TestSlowHandlerIsNoSlowClient also has the client acknowledge much, and say nothing for long after that.
 func TestSlowHandlerIsNoSlowClient(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(fmt.Sprintf("secure=%v", secure), func(t *testing.T) {
+	for _, protocol := range []string{"plain", "TLS", "HTTP/2"} {
+		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			l, s := server(t, brisk(), secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l, s := server(t, brisk(), protocol, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				time.Sleep(time.Second)
-				_, _ = io.WriteString(w, "done")
-			}))
-			for range 2 { // the second after a second of silence, on the same connection
+				_, _ = w.Write(make([]byte, 64<<10))
+			})
+			for range 3 { // each after a second of silence, on the same connection
 				r, err := s.Client().Post(s.URL, "", strings.NewReader("question"))
 				if err != nil {
-					t.Fatal(err)
+					t.Fatal(err, l.Stats())
 				}
 				body, err := io.ReadAll(r.Body)
 				_ = r.Body.Close()
-				if err != nil || string(body) != "done" {
-					t.Fatalf("%q, %v", body, err)
+				if err != nil || len(body) != 64<<10 {
+					t.Fatalf("%d bytes, %v, %+v", len(body), err, l.Stats())
+				}
+				if (r.ProtoMajor == 2) != (protocol == "HTTP/2") {
+					t.Fatal(r.Proto)
 				}
 				time.Sleep(time.Second)
 			}
@@ -473,12 +501,12 @@ func TestFilesDeadlinesAndHalfClosePassThrough(t *testing.T) {
 	if err := os.WriteFile(name, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, s := server(t, DefaultConnConfig(), false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, s := server(t, DefaultConnConfig(), "plain", func(w http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)); err != nil {
 			t.Error(err)
 		}
 		http.ServeFile(w, r, name)
-	}))
+	})
 	for _, part := range []string{"", "bytes=5-1234567"} {
 		r, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL, nil)
 		want := content
@@ -505,13 +533,18 @@ func TestFilesDeadlinesAndHalfClosePassThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	beneath := &sender{Conn: c.Conn}
+	c.Conn = beneath
 	go func() {
 		limited := &io.LimitedReader{R: file, N: 200_000}
 		if n, err := c.ReadFrom(limited); n != 200_000 || err != nil || limited.N != 0 {
 			t.Errorf("sent %d, %d left, %v", n, limited.N, err)
 		}
-		if n, err := c.ReadFrom(file); n != int64(len(content)-200_000) || err != nil {
+		if n, err := io.Copy(c, file); n != int64(len(content)-200_000) || err != nil {
 			t.Errorf("sent %d, %v", n, err)
+		}
+		if got := beneath.sent.Load(); got != int64(len(content)) {
+			t.Errorf("%d of %d bytes were left to the kernel", got, len(content))
 		}
 		if n, err := c.ReadFrom(strings.NewReader("end")); n != 3 || err != nil {
 			t.Errorf("sent %d, %v", n, err)
@@ -538,6 +571,22 @@ func TestFilesDeadlinesAndHalfClosePassThrough(t *testing.T) {
 	if _, err := c.Read(make([]byte, 2)); !os.IsTimeout(err) {
 		t.Errorf("deadline passed, and read returned %v", err)
 	}
+}
+
+// sender counts what it is given as a file. Like a net.TCPConn it can half-close and has a socket.
+type sender struct {
+	net.Conn
+	sent atomic.Int64
+}
+
+func (s *sender) CloseWrite() error { return s.Conn.(*net.TCPConn).CloseWrite() }
+
+func (s *sender) SyscallConn() (syscall.RawConn, error) { return s.Conn.(*net.TCPConn).SyscallConn() }
+
+func (s *sender) ReadFrom(r io.Reader) (int64, error) {
+	n, err := s.Conn.(io.ReaderFrom).ReadFrom(r)
+	s.sent.Add(n)
+	return n, err
 }
 
 func TestCloseOfTheListenerEndsItsSweep(t *testing.T) {

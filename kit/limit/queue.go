@@ -11,10 +11,13 @@ const passes = 8
 // Among the flows of a class the slots go by start-time fair queueing (Goyal, Vin, Cheng, "Start-time Fair
 // Queuing", SIGCOMM 1996), and what is paid for is the time that slots are held: the mean when a slot is given,
 // the difference when it is given back. A flow that comes to wait starts at the virtual time of the class, so
-// what it did not use earlier is not saved up.
+// what it did not use earlier is not saved up. One that has nothing here any more is remembered until the others
+// have had as much, lest it lose its debt by never asking for two things at once.
 type queue struct {
 	places  int // most that wait
+	most    int // most flows that are remembered for their debt alone
 	length  int
+	debtors int // such flows
 	classes [classes]class
 	served  uint64 // orders flows of the same virtual time: who was served longer ago comes first
 
@@ -25,17 +28,22 @@ type queue struct {
 
 // class is those of one priority.
 type class struct {
-	length  int
-	passed  int           // slots that went to more urgent classes since one of this class could have had one
-	turns   flows         // that may have a slot, the next first
-	sizes   flows         // all that wait, the longest first
-	virtual time.Duration // where the flow began that was served last
+	length   int
+	passed   int           // slots that went to more urgent classes since one of this class could have had one
+	turns    flows         // that may have a slot, the next first
+	sizes    flows         // all that wait, the longest first
+	debts    flows         // of tenants that have nothing here, the least first
+	virtual  time.Duration // where the flow began that was served last
+	furthest time.Duration // that any flow has come to
+	charged  int           // slots that are held and were waited for
 }
 
-// tenant is kept while a seat refers to it. Memory for tenants is thus bounded by the places of the limit.
+// tenant is kept while a seat refers to it or a flow has a debt. Memory for tenants is thus bounded by the places of
+// the limit.
 type tenant struct {
 	name     string
 	seats    int // that refer to it
+	debts    int // flows that are remembered though no seat refers to it
 	arriving int // only counted when shares are limited
 	running  int // those that refer to it
 	parked   bool
@@ -45,18 +53,21 @@ type tenant struct {
 
 // flow is what one tenant has waiting in one class.
 type flow struct {
-	waiting    fifo
-	virtual    time.Duration // time held, in the class's virtual time
-	served     uint64
-	turn, size int // places in the heaps of the class, from 1; 0: not there
+	owner            *tenant
+	waiting          fifo
+	virtual          time.Duration // time held, in the class's virtual time
+	mean             time.Duration // time that a slot is held, as far as it counts; 0: not known
+	served           uint64
+	turn, size, debt int // places in the heaps of the class, from 1; 0: not there
 }
 
-func newQueue(places int) queue {
-	q := queue{places: places, tenants: make(map[string]*tenant)}
+func newQueue(places, slots int) queue {
+	q := queue{places: places, most: places + slots, tenants: make(map[string]*tenant)}
 	for i := range q.classes {
 		c := &q.classes[i]
 		c.turns = flows{before: earlier, place: func(f *flow) *int { return &f.turn }}
 		c.sizes = flows{before: longer, place: func(f *flow) *int { return &f.size }}
+		c.debts = flows{before: earlier, place: func(f *flow) *int { return &f.debt }}
 	}
 	return q
 }
@@ -86,6 +97,9 @@ func (q *queue) refer(s *seat) *tenant {
 			} else {
 				t = &tenant{name: s.tenant}
 			}
+			for i := range t.flows {
+				t.flows[i].owner = t
+			}
 			q.tenants[s.tenant] = t
 		}
 		t.seats++
@@ -98,10 +112,51 @@ func (q *queue) refer(s *seat) *tenant {
 func (q *queue) forget(s *seat) {
 	t := s.owner
 	s.owner, s.tenant, s.charge = nil, "", 0
-	if t.seats--; t.seats == 0 && t != &q.anyone {
-		delete(q.tenants, t.name)
-		t.name = ""
-		t.next, q.free = q.free, t
+	if t.seats--; t.seats > 0 || t == &q.anyone {
+		return
+	}
+	for i := range t.flows {
+		if c, f := &q.classes[i], &t.flows[i]; f.debt == 0 && f.virtual > c.virtual {
+			c.debts.add(f)
+			t.debts++
+			q.debtors++
+		}
+	}
+	for i := classes - 1; i >= 0 && q.debtors > q.most; i-- {
+		for c := &q.classes[i]; len(c.debts.heap) > 0 && q.debtors > q.most; {
+			q.forgive(c, c.debts.heap[0])
+		}
+	}
+	q.drop(t)
+}
+
+// drop ends the memory of a tenant, unless it is still needed.
+func (q *queue) drop(t *tenant) {
+	if t.seats > 0 || t.debts > 0 || t.name == "" {
+		return
+	}
+	delete(q.tenants, t.name)
+	t.name = ""
+	t.next, q.free = q.free, t
+}
+
+// forgive ends the memory of a debt.
+func (q *queue) forgive(c *class, f *flow) {
+	c.debts.drop(f)
+	f.owner.debts--
+	q.debtors--
+	q.drop(f.owner)
+}
+
+// advance moves the virtual time of the class, which pays debts. When nobody waits and nobody holds what was waited
+// for, nobody is owed anything: all are paid.
+func (q *queue) advance(c *class, to time.Duration) {
+	if c.length == 0 && c.charged == 0 {
+		to = c.furthest
+	}
+	c.virtual = max(c.virtual, to)
+	for len(c.debts.heap) > 0 && c.debts.heap[0].virtual <= c.virtual {
+		q.forgive(c, c.debts.heap[0])
 	}
 }
 
@@ -115,6 +170,11 @@ func (q *queue) push(s *seat) {
 	if f.waiting.length > 1 {
 		c.sizes.moved(f)
 		return
+	}
+	if f.debt > 0 { // which it now pays by waiting
+		c.debts.drop(f)
+		t.debts--
+		q.debtors--
 	}
 	f.virtual = max(f.virtual, c.virtual)
 	q.served++
@@ -140,6 +200,7 @@ func (q *queue) remove(s *seat) {
 	if len(c.turns.heap) == 0 {
 		c.passed = 0
 	}
+	q.advance(c, c.virtual)
 }
 
 // first returns who has the next slot, nil if nobody may. Of two classes that are due the less urgent goes first:
@@ -157,27 +218,36 @@ func (q *queue) first() *seat {
 	return next.turns.heap[0].waiting.first
 }
 
-// grant ends the wait of the first with a slot, for which its flow pays in advance.
+// grant ends the wait of the first with a slot, for which its flow pays in advance: its own mean, or else price, the
+// mean of all.
 func (q *queue) grant(s *seat, price time.Duration) {
-	f := &s.owner.flows[s.class]
+	c, f := &q.classes[s.class], &s.owner.flows[s.class]
+	c.charged++
 	q.remove(s)
-	c := &q.classes[s.class]
 	c.passed = 0
 	for i := range q.classes {
 		if below := &q.classes[i]; uint8(i) > s.class && len(below.turns.heap) > 0 {
 			below.passed++
 		}
 	}
-	c.virtual = max(c.virtual, f.virtual)
-	s.charge = max(1, price)
-	f.virtual += s.charge
+	q.advance(c, f.virtual)
+	s.charge, s.mostCharge = price, never
+	if f.mean > 0 {
+		s.charge = f.mean
+	}
+	s.charge = max(1, s.charge)
+	if basis := max(f.mean, price); basis > 0 && basis < never/mostDebt {
+		s.mostCharge = mostDebt * basis
+	}
+	q.pay(c, f, s.charge)
 	q.served++
 	f.served = q.served
 	c.turns.moved(f)
 }
 
-// mostDebt bounds what a flow pays for one slot, in means: one that was held for a minute must not keep its
-// tenant out for as long as the others need to catch up.
+// mostDebt bounds what a flow pays for one slot, in means of its own or of all, whichever is more: one that was held
+// for a minute must not keep its tenant out for as long as the others need to catch up, but one whose holds are all
+// that long pays for them.
 const mostDebt = 32
 
 // settle corrects what the flow paid in advance.
@@ -185,10 +255,25 @@ func (q *queue) settle(s *seat, held time.Duration) {
 	if s.charge == 0 {
 		return
 	}
-	f := &s.owner.flows[s.class]
-	f.virtual += min(max(1, held), mostDebt*s.charge) - s.charge
+	c, f := &q.classes[s.class], &s.owner.flows[s.class]
+	counts := min(max(1, held), s.mostCharge)
+	switch {
+	case held <= 0: // given back unused, which says nothing
+	case f.mean == 0:
+		f.mean = counts
+	default:
+		f.mean = max(1, f.mean+(counts-f.mean)/8)
+	}
+	q.pay(c, f, counts-s.charge)
 	s.charge = 0
-	q.classes[s.class].turns.moved(f)
+	c.charged--
+	c.turns.moved(f)
+	q.advance(c, c.virtual)
+}
+
+func (q *queue) pay(c *class, f *flow, price time.Duration) {
+	f.virtual += price
+	c.furthest = max(c.furthest, f.virtual)
 }
 
 // park keeps the flows of a tenant from further slots, or no longer.

@@ -245,6 +245,60 @@ func TestFloodDoesNotRefuseOthersForTheirDeadline(t *testing.T) {
 	})
 }
 
+// TestSharesFollowTheNumberOfSlots: those who wait for a slot of their own share get it, or no longer, when it changes.
+func TestSharesFollowTheNumberOfSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := New(Config{Slots: 4, Queue: 10, TenantShare: 0.5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resize := func(slots int) {
+			l.mu.Lock()
+			l.resize(slots, l.elapsed())
+			l.mu.Unlock()
+		}
+		c := &crowd{t: t, l: l, hold: func(string) time.Duration { return time.Second }}
+		c.join(5, "a", Request{Tenant: "a"}) // two run
+		time.Sleep(time.Second / 2)
+		resize(6)
+		if got := c.order(); got != "aaa" {
+			t.Fatalf("served %s with a share of 3", got)
+		}
+		resize(2)
+		time.Sleep(time.Second / 2) // the first two end
+		if got := c.order(); got != "aaa" {
+			t.Fatalf("served %s with a share of 1", got)
+		}
+		time.Sleep(time.Second / 2)
+		if got := c.order(); got != "aaaa" {
+			t.Fatalf("served %s", got)
+		}
+		time.Sleep(5 * time.Second)
+		wantIdle(t, l)
+	})
+}
+
+// TestUrgentCrowdRefusesOthersForTheirDeadline: who has to let others pass knows it beforehand.
+func TestUrgentCrowdRefusesOthersForTheirDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, busy := full(t, 100)
+		defer busy.Done()
+		c := &crowd{t: t, l: l}
+		c.join(20, "c", Request{Priority: Critical})
+		for after, want := range map[time.Duration]bool{60 * time.Millisecond: false, 120 * time.Millisecond: true} {
+			p, err := l.AdmitFor(Request{Deadline: time.Now().Add(after)})
+			if want && err != nil {
+				t.Errorf("refused with %v left, which is enough for those who may pass", after)
+			}
+			if !want {
+				wantReason(t, err, Deadline)
+			}
+			p.Done()
+		}
+		l.Close()
+	})
+}
+
 // TestRandomCrowdsAreServedFairly sends random requests of random tenants and classes and checks, at each slot that
 // is given: it is never one too many; the class is the most urgent, or was passed over eight times; and everyone is served or told why not.
 func TestRandomCrowdsAreServedFairly(t *testing.T) {

@@ -30,8 +30,9 @@ type seat struct {
 	err    error         // why it was turned away
 	class  uint8
 	tenant string
-	owner  *tenant       // of that name; nil while nothing is counted for it
-	charge time.Duration // what its flow has paid for its slot
+	owner  *tenant // of that name; nil while nothing is counted for it
+
+	charge, mostCharge time.Duration // what its flow has paid for its slot, and the most that it will
 
 	wake       chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
 	prev, next *seat         // in the queue; next also in the free list
