@@ -1045,6 +1045,22 @@ func TestShedEndsWithItsState(t *testing.T) {
 	}
 }
 
+func TestShedDoesNotGoByWhatWasLongAgo(t *testing.T) {
+	p, _ := Preset(PresetGateway)
+	r := newRig(t, p)
+	c := r.circuit("a")
+	for range 15 {
+		r.perSecond(c, 20_000, 2)
+	}
+	if c.Snapshot().Shed == 0 {
+		t.Fatal("nothing is shed")
+	}
+	r.Advance(10 * time.Minute)
+	if refused := r.perSecond(c, 1000, 0); refused > 0 {
+		t.Errorf("%d refused after ten quiet minutes", refused)
+	}
+}
+
 func TestFewerCallsAreAllCountedAgainAtOnce(t *testing.T) {
 	p := plainPolicy()
 	p.Sampling = Sampling{Least: 0.01, Floor: 200}

@@ -100,6 +100,10 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 	if State(word&stateBits) != Closed {
 		return c.allowAnyway(call)
 	}
+	if now := c.clock.Now(); word&shedding != 0 && int64(now) >= c.due.Load() {
+		c.refresh(now) // what is shed must not go by what was a while ago
+		word = c.word.Load()
+	}
 	if word&shedding != 0 && c.core.draw() < c.shed.Load() {
 		c.rejected.Add(1)
 		return Permit{}, c.refusal(reasonShed, 0)
@@ -337,11 +341,13 @@ func (c *Circuit) measure(now time.Duration) {
 	}
 	keep := c.plan.sample(c.meter.least())
 	c.keep.Store(keep)
-	if keep == all && !c.plan.sheds {
-		c.due.Store(int64(now + c.plan.width)) // nothing goes by the rate
-	} else {
-		c.due.Store(int64(now + c.plan.refresh))
+	// At the end of the bucket in any case, so that a call falls into that of its own time: if a bucket began with the
+	// first failure, and not with the successes before it, it would seem worse than it is.
+	due := c.window.end()
+	if keep != all || c.plan.sheds {
+		due = min(due, now+c.plan.refresh)
 	}
+	c.due.Store(int64(due))
 	c.setShed()
 }
 

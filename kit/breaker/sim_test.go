@@ -453,11 +453,11 @@ func TestFalseTripsAreRare(t *testing.T) {
 		for i, rps := range []float64{0.5, 2, 10} {
 			rows = append(rows, row{PresetSearch, rps, rate, 0.05, months[i]}) // below the floor every call is counted
 		}
-		many := atLength(0.0002, 0.002, 0.1)
-		if long && rate == 0.10 {
-			many = 1
-		}
 		for _, least := range []float64{1, 0.5, 0.2, 0.05} {
+			many := atLength(0.0002, 0.002, 0.05)
+			if long && rate == 0.10 && (least == 1 || least == 0.05) {
+				many = 1 // those between count as many as the last: the floor
+			}
 			rows = append(rows, row{PresetSearch, 1000, rate, least, many})
 		}
 	}

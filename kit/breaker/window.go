@@ -59,6 +59,9 @@ func (w *window) turnTo(now time.Duration) {
 	w.turn = turn
 }
 
+// end is when the head ends.
+func (w *window) end() time.Duration { return time.Duration(w.turn+1) * w.width }
+
 func (w *window) add(b bucket) {
 	w.ring[w.head].add(b)
 	w.sum.add(b)
