@@ -240,6 +240,7 @@ func (c *Circuit) count(word uint64) {
 			c.mu.Lock()
 			now := c.clock.Now()
 			c.fold(now)
+			c.folded = min(c.folded, now-time.Millisecond) // the clock may not have moved: then it was less than that
 			c.measure(now)
 			c.mu.Unlock()
 			n = c.ok.Load()
