@@ -81,12 +81,6 @@ func capacity(addr string) (float64, error) {
 	plan.Connections = serverSlots + serverQueue
 	plan.Closed = &load.Closed{Users: serverSlots + serverQueue, Duration: load.Duration(capacityTime)}
 	result, err := carryOut(plan)
-	for range 2 { // a client that ended before it had an answer has measured nothing
-		if err == nil && result.Seconds < capacityTime.Seconds()/2 {
-			fmt.Printf("      the closed loop ended after %.3f s (%s, %v): once more\n", result.Seconds, result.End, result.Notes)
-			result, err = carryOut(plan)
-		}
-	}
 	if err != nil {
 		return 0, err
 	}

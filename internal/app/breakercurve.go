@@ -49,7 +49,7 @@ type CurveCell struct {
 	FailureRate float64
 	Opened      int           // times, in Simulated
 	Simulated   time.Duration // of the circuit's time
-	MeanTime    time.Duration // from the first failing call to the opening; 0 if it never opened
+	MeanTime    time.Duration // Simulated for each time; 0 if it never opened
 	MeanCalls   float64
 	// A bound from above of how often it opens in 30 days, when it never did: the smaller of what the simulation
 	// says at 95 %, and of how many looks at the window would open it.

@@ -90,6 +90,6 @@ func BenchmarkFindAndAdd(b *testing.B) {
 	}
 	key := upstream{"full", "77"}
 	for b.Loop() {
-		g.table.Load().find(key).late.Add(1)
+		g.table.Load().find(key).ok.Add(1)
 	}
 }

@@ -1061,6 +1061,30 @@ func TestShedDoesNotGoByWhatWasLongAgo(t *testing.T) {
 	}
 }
 
+func TestCallFallsIntoTheBucketOfItsTime(t *testing.T) {
+	r := newRig(t, plainPolicy()) // buckets of a second
+	r.Advance(300 * time.Millisecond)
+	c := r.circuit("a")
+	r.calls("a", 7, Success)
+	r.Advance(800 * time.Millisecond)
+	r.calls("a", 5, Success)
+	r.calls("a", 1, Failure)
+	w := &c.window
+	if now, before := w.ring[w.head], w.ring[(w.head+Buckets-1)%Buckets]; now.n != 6 || now.bad != 1 || before.n != 7 {
+		t.Errorf("%v calls now and %v before, want 6 and 7", now.n, before.n)
+	}
+}
+
+func TestKeyThatBecomesHotIsSampledWithinATickOfTheClock(t *testing.T) {
+	r := newRig(t, plainPolicy())
+	c := r.circuit("a")
+	r.Advance(10 * time.Second) // quiet until now
+	r.calls("a", 20*burst, Success)
+	if s := c.Snapshot(); s.Sampled > 0.06 {
+		t.Errorf("%v of the calls are counted after %d without a tick", s.Sampled, 20*burst)
+	}
+}
+
 func TestFewerCallsAreAllCountedAgainAtOnce(t *testing.T) {
 	p := plainPolicy()
 	p.Sampling = Sampling{Least: 0.01, Floor: 200}

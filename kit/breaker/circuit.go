@@ -100,13 +100,15 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 	if State(word&stateBits) != Closed {
 		return c.allowAnyway(call)
 	}
-	if now := c.clock.Now(); word&shedding != 0 && int64(now) >= c.due.Load() {
-		c.refresh(now) // what is shed must not go by what was a while ago
-		word = c.word.Load()
-	}
-	if word&shedding != 0 && c.core.draw() < c.shed.Load() {
-		c.rejected.Add(1)
-		return Permit{}, c.refusal(reasonShed, 0)
+	if word&shedding != 0 {
+		if now := c.clock.Now(); int64(now) >= c.due.Load() {
+			c.refresh(now) // what is shed must not go by what was a while ago
+			word = c.word.Load()
+		}
+		if word&shedding != 0 && c.core.draw() < c.shed.Load() {
+			c.rejected.Add(1)
+			return Permit{}, c.refusal(reasonShed, 0)
+		}
 	}
 	return c.permit(word), nil
 }

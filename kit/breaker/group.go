@@ -16,7 +16,7 @@ import (
 type core struct {
 	clock     *clock.Clock
 	stopwatch *clock.Clock  // times calls: exact, unless the clock was given
-	rand      func() uint32 // nil: rand.Uint32, which is called faster than found
+	rand      func() uint32 // nil in programs: Done then draws by its stack, and the rest takes rand.Uint32
 	outcome   func(error) Outcome
 	observer  Observer
 	plan      atomic.Pointer[plan]
@@ -83,7 +83,7 @@ func WithOutcome[K comparable](f func(error) Outcome) Option[K] {
 // Policy.SlowAfter. Groups may share one.
 func WithClock[K comparable](c *clock.Clock) Option[K] { return func(g *Group[K]) { g.clock = c } }
 
-// WithRand replaces rand.Uint32, so that a simulation can be replayed. f must be concurrency safe if the group is
+// WithRand replaces all that is random, so that a simulation can be replayed. f must be concurrency safe if the group is
 // used so, and must not panic.
 func WithRand[K comparable](f func() uint32) Option[K] { return func(g *Group[K]) { g.rand = f } }
 

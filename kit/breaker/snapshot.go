@@ -37,11 +37,9 @@ func (c *Circuit) Snapshot() Status {
 	now := c.clock.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.fold(now)
 	if int64(now) >= c.due.Load() {
-		c.fold(now)
 		c.measure(now)
-	} else {
-		c.fold(now)
 	}
 	s := Status{
 		Name: c.name, State: c.state(), For: now - c.since, Cause: c.cause, Opened: c.opened,
