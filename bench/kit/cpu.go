@@ -27,14 +27,3 @@ func burn(d time.Duration) {
 	for end := threadTime() + d; threadTime() < end; {
 	}
 }
-
-// pin keeps the calling thread on one processor, if there are several.
-func pin(processor int) error {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() < 2 {
-		return err
-	}
-	set.Zero()
-	set.Set(processor)
-	return unix.SchedSetaffinity(0, &set)
-}

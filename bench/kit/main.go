@@ -56,13 +56,13 @@ func main() {
 	flag.DurationVar(&b.slice, "slice", 40*time.Millisecond, "how long a contestant runs in a round; with many keys up to twelve times as long")
 	flag.DurationVar(&b.length, "for", 30*time.Second, "how long the overload lasts")
 	only := flag.String("only", "", "parts to run, separated by commas: "+strings.Join(names, ", ")+"; empty runs all")
-	be := flag.String("be", "", "internal: be this child")
+	role := flag.String("be", "", "internal: be this child")
 	addr := flag.String("addr", "", "internal: a child's address")
 	flag.Parse()
 	var err error
 	switch {
-	case *be != "":
-		err = child(*be, *addr)
+	case *role != "":
+		err = be(*role, *addr)
 	case b.rounds < 1:
 		err = errors.New("-rounds: must be at least 1")
 	default:

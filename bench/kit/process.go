@@ -5,16 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
-	"syscall"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/dougong-io/dougong/bench/child"
 	"github.com/dougong-io/dougong/prove/load"
 	"github.com/dougong-io/dougong/prove/report"
 )
@@ -25,8 +20,8 @@ const (
 	forClient = 1
 )
 
-// child is one of the processes that the bench makes of its own binary.
-func child(role, addr string) error {
+// be is one of the processes that the bench makes of its own binary.
+func be(role, addr string) error {
 	switch role {
 	case "server":
 		return serve(addr)
@@ -49,54 +44,29 @@ func offer() error {
 	return report.WriteJSON(os.Stdout, result)
 }
 
-// start starts a child on a processor of its own, which it inherits from the thread that starts it.
-func start(cmd *exec.Cmd, processor int) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return err
-	}
-	if err := pin(processor); err != nil {
-		return err
-	}
-	defer unix.SchedSetaffinity(0, &all)
-	cmd.Stderr = os.Stderr
-	return cmd.Start()
-}
-
 // startServer starts the server under overload and waits until it listens.
 func startServer() (addr string, stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := child.FreeAddrs(1)
 	if err != nil {
 		return "", nil, err
 	}
-	addr = listener.Addr().String()
-	listener.Close()
+	addr = addrs[0]
 	cmd, err := self("server", addr, serverProcs)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := start(cmd, forServer); err != nil {
+	if err := child.Start(cmd, forServer); err != nil {
 		return "", nil, err
 	}
 	stop = func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return addr, stop, conn.Close()
-		}
-		if ctx.Err() != nil {
-			stop()
-			return "", nil, fmt.Errorf("the server on %s did not start: %w", addr, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := child.AwaitPort(addr); err != nil {
+		stop()
+		return "", nil, err
 	}
+	return addr, stop, nil
 }
 
 // carryOut has a client of its own offer a plan.
@@ -111,7 +81,7 @@ func carryOut(plan load.Plan) (*load.Result, error) {
 	}
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout = bytes.NewReader(data), &out
-	if err := start(cmd, forClient); err != nil {
+	if err := child.Start(cmd, forClient); err != nil {
 		return nil, err
 	}
 	if err := cmd.Wait(); err != nil {
@@ -127,7 +97,6 @@ func self(role, addr string, procs int) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(path, "-be", role, "-addr", addr)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
-	// It must not outlive a benchmark that is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
 	return cmd, nil
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/dougong-io/dougong/bench/child"
 	"github.com/dougong-io/dougong/kit/breaker"
 )
 
@@ -67,7 +68,7 @@ func together(n int, runs ...func(n int)) {
 		ready.Add(1)
 		done.Go(func() {
 			runtime.LockOSThread() // and never unlocked: the thread ends with its processor
-			err := pin(processor)
+			err := child.Pin(processor)
 			ready.Done()
 			<-start
 			passed(err)

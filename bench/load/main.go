@@ -38,14 +38,14 @@ func main() {
 		rounds  = flag.Int("rounds", 10, "rounds of what is judged; the median is taken. What is only printed takes one")
 		slice   = flag.Duration("slice", 4*time.Second, "how long a client runs in a round")
 		only    = flag.String("only", "", "parts to run, separated by commas: http1, grpc, paced, memory, truth, breakpoint; empty runs all")
-		be      = flag.String("be", "", "internal: be this child")
+		role    = flag.String("be", "", "internal: be this child")
 		addr    = flag.String("addr", "", "internal: a child's address")
 		length  = flag.Duration("for", 4*time.Second, "internal: a child's length")
 	)
 	flag.Parse()
 	var err error
-	if *be != "" {
-		err = child(*be, *addr, *length)
+	if *role != "" {
+		err = be(*role, *addr, *length)
 	} else {
 		err = run(&bench{dougong: *dougong, bin: *peers, rounds: *rounds, slice: *slice}, *only)
 	}
@@ -55,8 +55,8 @@ func main() {
 	}
 }
 
-// child is one of the processes that the bench makes of its own binary.
-func child(role, addr string, length time.Duration) error {
+// be is one of the processes that the bench makes of its own binary.
+func be(role, addr string, length time.Duration) error {
 	switch role {
 	case "http1-server":
 		return serveHTTP1(addr, false, nil)

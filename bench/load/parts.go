@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/dougong-io/dougong/bench/child"
 )
 
 const (
@@ -54,9 +56,9 @@ func (b *bench) http1() error {
 	}
 	b.judge("HTTP/1.1 saturated, requests a client-CPU-second against wrk", ratio(peer, dougong), true, 0.9, "×")
 
-	dougong, peer = &line{name: "dougong load --cpus 2", run: ours(anyProcessor, 2)}, &line{name: "wrk -t2", run: wrk(anyProcessor, 2)}
+	dougong, peer = &line{name: "dougong load --cpus 2", run: ours(child.AnyProcessor, 2)}, &line{name: "wrk -t2", run: wrk(child.AnyProcessor, 2)}
 	fortio := &line{name: "fortio", run: func() (measured, error) {
-		m, _, err := b.fortio(anyProcessor, url, connections, 0, b.slice)
+		m, _, err := b.fortio(child.AnyProcessor, url, connections, 0, b.slice)
 		return m, err
 	}}
 	if err := b.compare("the same with clients on two processors, of which the target needs one (printed, not judged)", printed, peer, dougong, fortio); err != nil {
@@ -111,7 +113,7 @@ func (b *bench) paced() error {
 		return m, err
 	}}
 	all := &line{name: "dougong load on all processors (printed, not judged)", run: func() (measured, error) {
-		m, _, err := b.ours(anyProcessor, 0, url, "--rate", strconv.Itoa(pacedRate), "--for", b.slice.String())
+		m, _, err := b.ours(child.AnyProcessor, 0, url, "--rate", strconv.Itoa(pacedRate), "--for", b.slice.String())
 		return m, err
 	}}
 	if err := b.compare("the same", printed, alone, fortio, all); err != nil {

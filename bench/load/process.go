@@ -2,48 +2,24 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/dougong-io/dougong/bench/child"
 	"github.com/dougong-io/dougong/prove/load"
 	"github.com/dougong-io/dougong/prove/report"
 )
 
 // Processors of children. With one processor only, nothing is pinned.
 const (
-	anyProcessor = -1
-	forServer    = 0
-	forClient    = 1
+	forServer = 0
+	forClient = 1
 )
-
-// start starts a child on a processor. The calling goroutine is locked to its thread, whose processor a child inherits.
-func start(cmd *exec.Cmd, processor int) error {
-	var all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return err
-	}
-	if processor != anyProcessor && runtime.NumCPU() > 1 {
-		var one unix.CPUSet
-		one.Set(processor)
-		if err := unix.SchedSetaffinity(0, &one); err != nil {
-			return err
-		}
-		defer unix.SchedSetaffinity(0, &all)
-	}
-	// It must not outlive a benchmark that is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd.Start()
-}
 
 // server is a target under load.
 type server struct {
@@ -57,18 +33,19 @@ func startServer(role string, processor int, env ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	addrs, err := child.FreeAddrs(1)
 	if err != nil {
 		return nil, err
 	}
+	addr := addrs[0]
 	cmd := exec.Command(self, "-be", role, "-addr", addr)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
-	if err := start(cmd, processor); err != nil {
+	if err := child.Start(cmd, processor); err != nil {
 		return nil, err
 	}
 	s := &server{cmd, addr}
-	if err := awaitPort(addr); err != nil {
+	if err := child.AwaitPort(addr); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -78,30 +55,6 @@ func startServer(role string, processor int, env ...string) (*server, error) {
 func (s *server) stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
-func awaitPort(addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return conn.Close()
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("server on %s did not start: %w", addr, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // usage is what a client took from its start to its end.
@@ -119,7 +72,7 @@ func client(processor int, name string, args ...string) (usage, error) {
 	cmd := exec.Command(name, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := start(cmd, processor); err != nil {
+	if err := child.Start(cmd, processor); err != nil {
 		return usage{}, err
 	}
 	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != noVerdict {

@@ -9,12 +9,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,7 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/dougong-io/dougong/bench/child"
 )
 
 func main() {
@@ -192,7 +190,7 @@ func startServers(dougong string) (servers []*process, stop func(), err error) {
 	if err != nil {
 		return servers, stop, err
 	}
-	addrs, err := freeAddrs(3)
+	addrs, err := child.FreeAddrs(3)
 	if err != nil {
 		return servers, stop, err
 	}
@@ -201,14 +199,6 @@ func startServers(dougong string) (servers []*process, stop func(), err error) {
 		return servers, stop, err
 	}
 	defer log.Close()
-	pinned := runtime.NumCPU() > 1
-	if pinned {
-		// A child inherits the processor of the thread that starts it.
-		runtime.LockOSThread()
-		if err := pin(0, 0); err != nil {
-			return servers, stop, err
-		}
-	}
 	for _, s := range []struct {
 		addr string
 		cmd  *exec.Cmd
@@ -219,56 +209,17 @@ func startServers(dougong string) (servers []*process, stop func(), err error) {
 	} {
 		s.cmd.Env = append(append(os.Environ(), "GOMAXPROCS=2"), s.env...)
 		s.cmd.Stderr = log
-		// It must not outlive a benchmark that is killed.
-		s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if err := s.cmd.Start(); err != nil {
+		if err := child.Start(s.cmd, 0); err != nil {
 			return servers, stop, err
 		}
 		servers = append(servers, &process{cmd: s.cmd, addr: s.addr})
-		if err := awaitPort(s.addr); err != nil {
+		if err := child.AwaitPort(s.addr); err != nil {
 			return servers, stop, err
 		}
 	}
-	if pinned {
-		// The client's loop stays on this thread; the garbage collector may use the others.
-		err = pin(0, 1)
-	}
-	return servers, stop, err
-}
-
-// pin keeps a thread, 0 for the caller's, on one processor.
-func pin(thread, cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	return unix.SchedSetaffinity(thread, &set)
-}
-
-func freeAddrs(n int) ([]string, error) {
-	addrs := make([]string, n)
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all held until all are known, so that they differ
-		addrs[i] = l.Addr().String()
-	}
-	return addrs, nil
-}
-
-func awaitPort(addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return conn.Close()
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("server on %s did not start: %w", addr, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	// The client's loop stays on this thread; the garbage collector may use the others.
+	runtime.LockOSThread()
+	return servers, stop, child.Pin(1)
 }
 
 // framed makes a whole HTTP/1.1 request of each body.
