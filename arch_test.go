@@ -47,7 +47,7 @@ var rooms = []room{
 	{"gate/*", []string{"kit"}, "usable alone"},
 	{"console", []string{"kit", "api"}, "usable alone"},
 	{"control/*", []string{"kit", "api"}, "usable alone"},
-	{"adapters/*", []string{"kit"}, "adapters tie the kit to engines, and know neither each other nor what is above"},
+	{"adapters/*", []string{"kit", "adapters/internal"}, "adapters tie the kit to engines, and know neither each other nor what is above"},
 	{"kit", nil, "standard library only"},
 	{"api", nil, "no logic"},
 	{"examples", []string{"kit", "adapters", "prove"}, "what a user could write"},

@@ -3,6 +3,7 @@ package otel
 import (
 	"context"
 
+	"github.com/dougong-io/dougong/adapters/internal/totals"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -65,9 +66,9 @@ func (m *Breakers) Watch(name string, snapshot func() breaker.GroupStatus) (metr
 	}
 	group := with(breakerName(name))
 	success, failure, ignored := ofOutcome(name, breaker.Success), ofOutcome(name, breaker.Failure), ofOutcome(name, breaker.Ignored)
-	total := &breakerTotals{}
+	total := &totals.Breakers{}
 	return m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		s, sum := total.look(snapshot)
+		s, sum := total.Look(snapshot)
 		count, shedding := make(map[breaker.State]int64), int64(0)
 		for _, c := range s.Circuits {
 			count[c.State]++

@@ -3,6 +3,7 @@ package prom
 import (
 	"slices"
 
+	"github.com/dougong-io/dougong/adapters/internal/totals"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -87,9 +88,9 @@ func (o *breakerObserver) Overflowed()                  {}
 // Names of circuits are labels while these are not closed: if clients choose keys, and what they choose fails, the
 // series of a day can be many, though never more than 100 at a time.
 func (m *Breakers) Watch(group string, snapshot func() breaker.GroupStatus) {
-	total := &breakerTotals{}
+	total := &totals.Breakers{}
 	m.watched.set(group, func(report emit) {
-		s, counts := total.look(snapshot)
+		s, counts := total.Look(snapshot)
 		byState := make(map[breaker.State]int)
 		shedding := 0
 		var troubled []breaker.Status

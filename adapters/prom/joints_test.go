@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/internal/totals"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/fallback"
@@ -155,15 +156,15 @@ func TestScrapesAtOnceCountEachCallOnce(t *testing.T) {
 	picture := func(calls uint64) breaker.GroupStatus {
 		return breaker.GroupStatus{Circuits: []breaker.Status{{Name: "a", Counts: breaker.Counts{Ignored: calls}}}}
 	}
-	total := &breakerTotals{}
-	total.look(func() breaker.GroupStatus { return picture(5) })
+	total := &totals.Breakers{}
+	total.Look(func() breaker.GroupStatus { return picture(5) })
 	began, later := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(later)
 		<-began
-		total.look(func() breaker.GroupStatus { return picture(20) })
+		total.Look(func() breaker.GroupStatus { return picture(20) })
 	}()
-	total.look(func() breaker.GroupStatus {
+	total.Look(func() breaker.GroupStatus {
 		close(began)
 		select { // the later picture must not overtake this one
 		case <-later:
@@ -172,7 +173,7 @@ func TestScrapesAtOnceCountEachCallOnce(t *testing.T) {
 		return picture(10)
 	})
 	<-later
-	if _, sum := total.look(func() breaker.GroupStatus { return picture(20) }); sum.Ignored != 20 {
+	if _, sum := total.Look(func() breaker.GroupStatus { return picture(20) }); sum.Ignored != 20 {
 		t.Errorf("20 calls are %d", sum.Ignored)
 	}
 }

@@ -1,4 +1,5 @@
-package otel
+// Package totals adds up what the circuits of a group counted, for adapters that report it.
+package totals
 
 import (
 	"sync"
@@ -6,8 +7,8 @@ import (
 	"github.com/dougong-io/dougong/kit/breaker"
 )
 
-// breakerTotals add up what circuits counted, so that no sum falls when one of them is evicted.
-type breakerTotals struct {
+// Breakers add up what circuits counted, so that no sum falls when one of them is evicted.
+type Breakers struct {
 	mu   sync.Mutex
 	sum  breaker.Counts
 	seen map[string]named // at the last look
@@ -19,9 +20,9 @@ type named struct {
 	circuits int
 }
 
-// look takes a snapshot, and adds what circuits counted up to it. Of those who look at once one waits for the other: with
+// Look takes a snapshot, and adds what circuits counted up to it. Of those who look at once one waits for the other: with
 // an older picture after a newer one, circuits would seem to have been replaced.
-func (t *breakerTotals) look(snapshot func() breaker.GroupStatus) (breaker.GroupStatus, breaker.Counts) {
+func (t *Breakers) Look(snapshot func() breaker.GroupStatus) (breaker.GroupStatus, breaker.Counts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := snapshot()
@@ -30,7 +31,7 @@ func (t *breakerTotals) look(snapshot func() breaker.GroupStatus) (breaker.Group
 
 // add takes what circuits counted up to now. Of circuits that are called alike and of which one was evicted it takes
 // too little rather than too much: nobody can tell which of them it was.
-func (t *breakerTotals) add(circuits []breaker.Status) breaker.Counts {
+func (t *Breakers) add(circuits []breaker.Status) breaker.Counts {
 	seen := make(map[string]named, len(circuits))
 	for _, c := range circuits {
 		n := seen[c.Name]
