@@ -1,0 +1,5 @@
+//go:build !dougong_nofault
+
+package fault
+
+const compiledOut = false
