@@ -35,6 +35,25 @@ func Parse(data []byte) (Document, error) {
 	return d, nil
 }
 
+// ParseKept is Parse for documents that are kept somewhere and read again: Rule.For is an error there, since it would
+// begin anew with each reading.
+func ParseKept(data []byte) (Document, error) {
+	d, err := Parse(data)
+	if err != nil {
+		return Document{}, err
+	}
+	var faults []error
+	for i, r := range d.Rules {
+		if r.For > 0 {
+			faults = append(faults, fmt.Errorf("rules[%d].for: begins anew each time that this document is read; give expires", i))
+		}
+	}
+	if len(faults) > 0 {
+		return Document{}, fmt.Errorf("fault: document: %w", errors.Join(faults...))
+	}
+	return d, nil
+}
+
 // ParseRule reads one rule.
 func ParseRule(data []byte) (Rule, error) {
 	var r Rule

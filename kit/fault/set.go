@@ -15,6 +15,7 @@ import (
 var (
 	ErrCompiledOut = errors.New("fault: this build has no fault points (tag dougong_nofault)")
 	ErrNoRule      = errors.New("fault: no such rule")
+	ErrCeiling     = errors.New("beyond the ceiling")
 	ErrClosed      = errors.New("fault: the set is closed")
 )
 
@@ -202,7 +203,7 @@ func (s *Set) changeLocked(source string, edit func(*layer) (bool, []Rule, error
 // admit turns rules into tallies: that of a rule which the source has already stays.
 func (s *Set) admit(source string, l *layer, rules []Rule) ([]*tally, error) {
 	if len(rules) > s.config.Ceiling.Rules {
-		return nil, fmt.Errorf("rules: there are %d; the ceiling is %d", len(rules), s.config.Ceiling.Rules)
+		return nil, fmt.Errorf("%w: rules: there are %d; at most %d", ErrCeiling, len(rules), s.config.Ceiling.Rules)
 	}
 	now := s.now()
 	var faults []error
@@ -222,7 +223,10 @@ func (s *Set) admit(source string, l *layer, rules []Rule) ([]*tally, error) {
 		}
 		next = append(next, newTally(source, r))
 	}
-	return next, errors.Join(faults...)
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("%w: %w", ErrCeiling, errors.Join(faults...))
+	}
+	return next, nil
 }
 
 // sweep ends what has expired.
