@@ -17,6 +17,7 @@ import (
 	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/internal/httpserver"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
@@ -31,6 +32,8 @@ type App struct {
 	limits       *prom.Limits
 	breakers     *prom.Breakers
 	coordination *etcd.Source // nil: none
+	faults       *fault.Set   // nil: none
+	faultFile    *faultFile   // nil: none
 	states       lifecycle.Observer
 	names        []string
 	running      []built // beside names
@@ -60,16 +63,28 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	for _, name := range append([]string{processName}, services...) {
 		stateMetrics.Begin(name)
 	}
+	if a.faults, err = newFaults(cfg.Faults, a.log); err != nil {
+		return nil, fmt.Errorf("faults: %w", err)
+	}
+	if a.faults != nil && cfg.Faults.File != "" {
+		if a.faultFile, err = newFaultFile(cfg.Faults.File, a.faults, a.log); err != nil {
+			return nil, fmt.Errorf("faults.file: %w", err)
+		}
+	}
 	if err := a.buildServers(httpMetrics, logs); err != nil {
 		return nil, err
 	}
 	if a.coordination, err = newCoordination(cfg.Coordination, a.log, a.metrics); err != nil {
 		return nil, fmt.Errorf("coordination.%w", err)
 	}
-	members := []lifecycle.Member{
-		{Name: "memory guard", Run: newMemoryGuard(cfg.Memory, a.log).Run},
-		{Name: "admin server", Run: a.admin.Run},
+	var members []lifecycle.Member
+	if a.faults != nil {
+		members = append(members, lifecycle.Member{Name: "faults", Run: a.runFaults})
 	}
+	members = append(members,
+		lifecycle.Member{Name: "memory guard", Run: newMemoryGuard(cfg.Memory, a.log).Run},
+		lifecycle.Member{Name: "admin server", Run: a.admin.Run},
+	)
 	if a.coordination != nil {
 		members = append(members, lifecycle.Member{Name: "coordination", Run: a.runCoordination})
 	}
@@ -111,13 +126,14 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 		Ready:     a.ready,
 	}
 	conns := prom.NewConns(a.metrics)
-	deps.ConnObserver = conns.Observer("http")
+	deps.Faults, deps.ConnObserver = a.faults, conns.Observer("http")
 	if a.public, err = httpserver.New(a.cfg.HTTP, deps); err != nil {
 		return fmt.Errorf("http.%w", err)
 	}
 	httpMetrics.watch(a.public)
 	conns.Watch("http", a.public.Clients)
-	deps.Observer, deps.ConnObserver = adminMetrics{httpMetrics}, conns.Observer("admin")
+	// The admin port has no fault points: it is how faults are ended.
+	deps.Faults, deps.Observer, deps.ConnObserver = nil, adminMetrics{httpMetrics}, conns.Observer("admin")
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
 		Deps:       deps,
 		Metrics:    a.metrics.Handler(),
@@ -127,6 +143,7 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("admin.%w", err)
 	}
+	a.serveFaults()
 	return nil
 }
 
@@ -231,7 +248,7 @@ func (a *App) Welcome() string {
 		}
 		try = append(try, w.try...)
 	}
-	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
+	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /faults, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
 	for _, command := range try {
 		fmt.Fprintf(&b, "  %s\n", curlFor(command, a.cfg.HTTP))
 	}

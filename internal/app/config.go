@@ -14,11 +14,12 @@ import (
 // Config is the whole configuration file.
 type Config struct {
 	HTTP         httpserver.Config  `json:"http" doc:"The public HTTP listener, shared by all services."`
-	Admin        httpserver.Config  `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read."`
+	Admin        httpserver.Config  `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /faults, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read, /faults one with the role fault."`
 	Lifecycle    lifecycle.Config   `json:"lifecycle" doc:"How the process starts, drains and stops."`
 	Log          LogConfig          `json:"log" doc:"The log on standard error."`
 	Memory       MemoryConfig       `json:"memory" doc:"How the process stays below the memory limit of its cgroup."`
 	Coordination CoordinationConfig `json:"coordination" doc:"Where policies come from that change while the process runs; see docs/etcd.md."`
+	Faults       FaultsConfig       `json:"faults" doc:"Faults that are injected on purpose: see docs/kit/fault.md. The admin port sets them with the role fault."`
 	Inference    inference.Config   `json:"inference" doc:"The inference service."`
 }
 
@@ -36,6 +37,7 @@ func DefaultConfig() Config {
 		Log:          LogConfig{Level: slog.LevelInfo},
 		Memory:       DefaultMemoryConfig(),
 		Coordination: defaultCoordination(),
+		Faults:       defaultFaults(),
 		Inference:    inference.DefaultConfig(),
 	}
 }

@@ -21,6 +21,7 @@ type statusDocument struct {
 	Connections  connectionStatus `json:"connections"`
 	InFlight     []string         `json:"requests_in_flight"`
 	Services     []serviceStatus  `json:"services"`
+	Faults       *faultsStatus    `json:"faults,omitempty"`
 	Coordination *etcd.Status     `json:"coordination,omitempty"`
 }
 
@@ -75,6 +76,7 @@ func (a *App) status() statusDocument {
 		}
 		doc.Services = append(doc.Services, line)
 	}
+	doc.Faults = a.faultsStatus()
 	if a.coordination != nil {
 		status := a.coordination.Status()
 		doc.Coordination = &status

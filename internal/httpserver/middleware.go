@@ -106,7 +106,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer context.AfterFunc(rt.srv.stopping, func() { cancel(errStopping) })()
 		r = r.WithContext(ctx)
 	}
-	if x.admit(r) {
+	if x.admit(r) && (rt.Quiet || !rt.srv.fault.On() || x.strike()) {
 		rt.Handler.ServeHTTP(x, &x.req)
 	}
 }
@@ -204,16 +204,16 @@ func bearer(header []string) (string, bool) {
 
 // refuse answers with a problem document.
 func (x *exchange) refuse(status int, code, detail string) {
-	x.failed = code
+	x.fail(&problem.Problem{Status: status, Code: code, Detail: detail})
+}
+
+func (x *exchange) fail(p *problem.Problem) {
+	x.failed = p.Code
 	if x.ctx.trace.IsZero() {
 		x.ctx.trace = traceOf(nil)
 	}
 	x.Header().Set("X-Request-Id", x.ctx.trace.ID())
-	problem.Write(&x.responseWriter, &problem.Problem{
-		Status: status,
-		Code:   code,
-		Detail: detail,
-	})
+	problem.Write(&x.responseWriter, p)
 }
 
 // end runs whatever happened: it turns a panic into an answer, ends the

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 )
 
@@ -26,6 +27,8 @@ type Deps struct {
 	Observer  Observer     // nil: none
 
 	ConnObserver limit.ConnObserver // of connections, if clients are bounded; nil: none
+
+	Faults *fault.Set // nil: no fault points
 
 	// Live returns why the process cannot heal itself, nil while it can.
 	// Ready returns the state for people and whether requests are served. Both
@@ -55,6 +58,7 @@ type Server struct {
 	tokens   atomic.Pointer[auth.Tokens]
 	tls      *certificates // nil: no TLS
 	access   *accessLog    // nil: none
+	fault    *fault.Point  // before handlers
 	watched  []*watched
 	inflight inflight
 	draining atomic.Bool
@@ -82,6 +86,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		mux:      http.NewServeMux(),
 		literal:  make(map[literalPath]*route),
 		open:     cfg.onLoopback() && cfg.TokensFile == "",
+		fault:    deps.Faults.Point(pointRequest),
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	if s.deps.Service == "" {

@@ -17,7 +17,7 @@ type Ceiling struct {
 	Burn       time.Duration `json:"burn" doc:"The longest that a rule may keep a processor busy for one call."`
 	Burning    int           `json:"burning" doc:"Processors that rules may keep busy at one moment."`
 	Held       int           `json:"held" doc:"Calls that rules may delay or hang at one moment."`
-	Memory     int64         `json:"memory" doc:"Bytes that rules may hold at one moment."`
+	Memory     int64         `json:"memory" unit:"bytes" doc:"Bytes that rules may hold at one moment."`
 	Goroutines int           `json:"goroutines" doc:"Goroutines that rules may park at one moment."`
 	Skew       time.Duration `json:"skew" doc:"The furthest that a rule may move a clock."`
 	Forbidden  []string      `json:"forbidden" doc:"Effects that no rule may have: delay, error, panic, hang, drop, truncate, corrupt, burn, memory, goroutines, skew."`

@@ -124,6 +124,12 @@ func (r *Rule) effect() (name string, needs Effects, n int) {
 	return name, needs, n
 }
 
+// Effect is the name of the effect that the rule has, as documents have it.
+func (r Rule) Effect() string {
+	name, _, _ := r.effect()
+	return name
+}
+
 // Validate reports every fault at once. Whether the rule is within a [Ceiling], and when it ends, is judged where it is taken.
 func (r Rule) Validate() error {
 	var faults []error
