@@ -111,13 +111,13 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 	defer answer.Body.Close()
 	if answer.StatusCode/100 != 2 {
 		p, err := problem.Read(answer, faultAnswerBytes)
-		switch {
-		case err == nil:
-			return p
-		case answer.StatusCode == http.StatusNotFound:
+		if answer.StatusCode == http.StatusNotFound && (err != nil || p.Code == "not_found") {
 			return fmt.Errorf("%s has no /faults: it is no admin port of dougong, or faults.enabled is false there", c.URL)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return p
 	}
 	if into == nil {
 		return nil

@@ -172,7 +172,7 @@ func (l *faultLog) Struck(ctx context.Context, h fault.Hit) {
 		return
 	}
 	l.log.LogAttrs(ctx, level, "fault injected", slog.String("error_code", "fault_injected"), slog.String("point", h.Point), slog.String("source", h.Source),
-		slog.String("rule", h.Rule), slog.String("effect", h.Effect), slog.Any("attributes", h.Attributes), slog.String("trace_id", httpserver.TraceFrom(ctx).ID()))
+		slog.String("rule", h.Rule), slog.String("effect", h.Effect), slog.Any("attributes", h.Attributes))
 }
 
 func (l *faultLog) Changed(c fault.Change) {
