@@ -10,9 +10,11 @@ require (
 	github.com/dougong-io/dougong/kit v0.1.0
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/go-kratos/aegis v0.2.0
+	github.com/pingcap/failpoint v0.0.0-20240528011301-b51a646c7c86
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/yalue/onnxruntime_go v1.27.0
 	github.com/zeromicro/go-zero v1.10.3
+	go.etcd.io/gofail v0.2.0
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 )
@@ -37,6 +39,7 @@ require (
 	github.com/kortschak/goroutine v1.1.3 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
+	github.com/pingcap/errors v0.11.4 // indirect
 	github.com/smartystreets/goconvey v1.8.1 // indirect
 	github.com/spaolacci/murmur3 v1.1.0 // indirect
 	go.opentelemetry.io/otel v1.47.0 // indirect

@@ -38,6 +38,7 @@ var parts = []struct {
 	{"handle", (*bench).handle},
 	{"key", (*bench).byKey},
 	{"failing", (*bench).failing},
+	{"faults", (*bench).faults},
 	{"scaling", (*bench).scaling},
 	{"memory", (*bench).memory},
 	{"rejected", (*bench).rejected},

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -338,93 +336,13 @@ func (a *LoadArgs) remote(plan *load.Plan) error {
 	return nil
 }
 
-// reports are the files that a run writes, opened before load begins: a folder that is not there shows then.
-type reports []pendingReport
-
-type pendingReport struct {
-	path  string
-	file  *os.File
-	write func(io.Writer, *load.Result) error
-
-	inPlace bool // file is what path names, not one beside it
-}
-
-// throughLinks is the file that a path names, through symbolic links; one that is not there yet is itself.
-func throughLinks(path string) (string, error) {
-	real, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, nil
-	}
-	return real, err
-}
-
-func (a *LoadArgs) openReports() (reports, error) {
-	var opened reports
-	for _, r := range []pendingReport{
+func (a *LoadArgs) openReports() (reports[*load.Result], error) {
+	return openReports([]pendingReport[*load.Result]{
 		{path: a.HTML, write: loadreport.WriteHTML},
 		{path: a.JSON, write: loadreport.WriteJSON},
 		{path: a.CSV, write: loadreport.WriteCSV},
 		{path: a.JUnit, write: loadreport.WriteJUnit},
-	} {
-		if r.path == "" {
-			continue
-		}
-		var err error
-		if r.path, err = throughLinks(r.path); err != nil {
-			opened.discard()
-			return nil, fmt.Errorf("report: %w", err)
-		}
-		if info, statErr := os.Stat(r.path); statErr == nil && !info.Mode().IsRegular() {
-			// A pipe or a device is written to, not replaced.
-			if r.file, err = os.OpenFile(r.path, os.O_WRONLY, 0); err != nil {
-				opened.discard()
-				return nil, fmt.Errorf("report: %w", err)
-			}
-			r.inPlace = true
-			opened = append(opened, r)
-			continue
-		}
-		// A file beside it, renamed when it is whole: a run that dies leaves the report of the one before.
-		if r.file, err = os.CreateTemp(filepath.Dir(r.path), "."+filepath.Base(r.path)+".*"); err != nil {
-			opened.discard()
-			var fault *fs.PathError
-			if errors.As(err, &fault) { // it names the file beside it, of which nobody has heard
-				err = fault.Err
-			}
-			return nil, fmt.Errorf("report %s: %w", r.path, err)
-		}
-		opened = append(opened, r)
-	}
-	return opened, nil
-}
-
-func (rs reports) discard() {
-	for _, r := range rs {
-		r.file.Close()
-		if !r.inPlace {
-			os.Remove(r.file.Name()) // is gone once it was renamed
-		}
-	}
-}
-
-func (rs reports) write(result *load.Result) error {
-	var errs []error
-	for _, r := range rs {
-		err := r.write(r.file, result)
-		if err == nil && !r.inPlace {
-			err = r.file.Chmod(0o644)
-		}
-		if closeErr := r.file.Close(); err == nil {
-			err = closeErr
-		}
-		if err == nil && !r.inPlace {
-			err = os.Rename(r.file.Name(), r.path)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("report %s: %w", r.path, err))
-		}
-	}
-	return errors.Join(errs...)
+	})
 }
 
 // LoadSchema is the JSON schema of results.
