@@ -7,6 +7,15 @@ import (
 	"github.com/dougong-io/dougong/services/inference/tree"
 )
 
+// answerBytes is more than the answer of so many rows takes.
+func answerBytes(v *repository.Version, rows int) int {
+	number := len("-2.2250738585072014e-308,")
+	if v.Summary.Precision == tree.Float32 {
+		number = len("-1.1754944e-38,")
+	}
+	return len(`{"model":"","version":"","outputs":[]}`) + 1 + len(v.Model) + len(v.Name) + rows*(len("[],")+v.Outputs()*number)
+}
+
 // appendAnswer encodes the answer to a request: "output" for one row, "outputs" for the rows form.
 func appendAnswer(b []byte, v *repository.Version, f form, outputs []float64) []byte {
 	b = append(b, `{"model":"`...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dougong-io/dougong/examples/models"
 	"github.com/dougong-io/dougong/internal/config"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
@@ -56,7 +57,14 @@ func (c *counts) of(key string) int {
 func serve(t testing.TB, cfg Config, repo fs.FS) (*Service, http.Handler, *counts) {
 	t.Helper()
 	seen := &counts{seen: map[string]int{}}
-	s, err := New(cfg, Deps{Models: repo, Decode: decode, Observer: seen})
+	s, h := serveWith(t, cfg, Deps{Models: repo, Decode: decode, Observer: seen})
+	return s, h, seen
+}
+
+// serveWith does so with other dependencies.
+func serveWith(t testing.TB, cfg Config, deps Deps) (*Service, http.Handler) {
+	t.Helper()
+	s, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +88,7 @@ func serve(t testing.TB, cfg Config, repo fs.FS) (*Service, http.Handler, *count
 	if err != nil || state != lifecycle.Ready {
 		t.Fatalf("state %v, %v: %v", state, err, s.Lifecycle().Status().Cause)
 	}
-	return s, mux, seen
+	return s, mux
 }
 
 // demo serves the embedded models.
@@ -126,4 +134,17 @@ func readCases(t testing.TB, file, column string, features int) (rows []string, 
 		rows, answers = append(rows, "["+strings.Join(cells, ",")+"]"), append(answers, v)
 	}
 	return rows, answers
+}
+
+// newFaults is a set without rules, which takes such as do not expire.
+func newFaults(t testing.TB) *fault.Set {
+	t.Helper()
+	cfg := fault.DefaultConfig()
+	cfg.Ceiling.Lifetime = fault.Forever
+	set, err := fault.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(set.Close)
+	return set
 }

@@ -1,21 +1,22 @@
 package inference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unsafe"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/pool"
 	"github.com/dougong-io/dougong/kit/problem"
 	"github.com/dougong-io/dougong/kit/ramp"
 	"github.com/dougong-io/dougong/services/inference/repository"
@@ -38,28 +39,6 @@ const (
 
 // blockRows is how many rows are scored between two looks at the deadline.
 const blockRows = 256
-
-// scratch is what one request needs, kept for the next one.
-type scratch struct {
-	body    []byte
-	request predictRequest
-	outputs []float64
-}
-
-// keepBytes is the largest buffer that is kept for the next request.
-const keepBytes = 1 << 20
-
-func (s *Service) putScratch(sc *scratch) {
-	if cap(sc.body) <= keepBytes && cap(sc.request.values) <= keepBytes/8 && cap(sc.outputs) <= keepBytes/8 {
-		s.scratch.Put(sc)
-	}
-}
-
-func (s *Service) putAnswer(answer *[]byte) {
-	if cap(*answer) <= keepBytes {
-		s.answers.Put(answer)
-	}
-}
 
 // outcome is what the observer is told when a request has ended.
 type outcome struct {
@@ -96,14 +75,19 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 	if loaded == nil || !s.state.State().Serving() {
 		return notReady(s.state)
 	}
+	if s.points.admit.On() {
+		if err := s.strike(s.points.admit, r, &limit.RejectedError{Reason: limit.QueueFull}); err != nil {
+			return err
+		}
+	}
 	permit, err := s.limiter.AdmitFor(s.admission(r))
 	if err != nil {
 		return err
 	}
 	defer permit.Done()
 
-	answer := s.answers.Get().(*[]byte)
-	defer s.putAnswer(answer)
+	answer := s.buffers.Get(0)
+	defer answer.Release()
 	if err := s.compute(r, permit, loaded, answer, o); err != nil {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			permit.DoneWith(limit.Ignored) // a refusal is quick, and says nothing of how long work takes
@@ -111,19 +95,32 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 		return err
 	}
 	permit.Done() // the answer goes out without a slot and a place: what a slow reader holds is its answer
-	size := int64(len(*answer))
+	size := int64(len(answer.Bytes()))
 	if !s.memory.take(size) {
 		return errNoMemory
 	}
 	defer s.memory.give(size)
+	if s.points.write.On() {
+		return s.writeStruck(w, r, answer.Bytes(), o)
+	}
 	o.result, o.took = OK, time.Since(o.start)
+	writeAnswer(w, answer.Bytes(), size > shortAnswer)
+	return nil
+}
+
+// shortAnswer is what net/http buffers whole, and so finds the length of by itself; longer answers would go
+// out in chunks without one.
+const shortAnswer = 2048
+
+var jsonContentType = []string{"application/json"}
+
+func writeAnswer(w http.ResponseWriter, answer []byte, withLength bool) {
 	header := w.Header()
 	header["Content-Type"] = jsonContentType
-	if size > shortAnswer {
-		header["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	if withLength {
+		header["Content-Length"] = []string{strconv.Itoa(len(answer))}
 	}
-	w.Write(*answer) // an error here is the caller's connection, which the server notices itself
-	return nil
+	w.Write(answer) // an error here is the caller's connection, which the server notices itself
 }
 
 // admission is what the limit may know of a request.
@@ -134,17 +131,27 @@ func (s *Service) admission(r *http.Request) limit.Request {
 		request.Tenant = s.deps.Tenant(r)
 	}
 	if s.cfg.PriorityHeader != "" {
-		_ = request.Priority.UnmarshalText([]byte(r.Header.Get(s.cfg.PriorityHeader))) // what is no priority is a normal one
+		request.Priority = priorityOf(r.Header.Get(s.cfg.PriorityHeader))
 	}
 	return request
 }
 
+// priorityOf is what a caller says that its request is; what is no priority is a normal one.
+func priorityOf(text string) limit.Priority {
+	for _, p := range [...]limit.Priority{limit.Critical, limit.Batch} {
+		if text == p.String() {
+			return p
+		}
+	}
+	return limit.Normal
+}
+
 // compute reads the body, waits for a slot, and leaves the encoded answer in answer. When it returns, nothing
 // else of the request is in memory.
-func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedModels, answer *[]byte, o *outcome) error {
-	sc := s.scratch.Get().(*scratch)
-	defer s.putScratch(sc)
-	reserved, err := s.readBody(sc, r)
+func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedModels, answer pool.Buffer, o *outcome) error {
+	body := s.buffers.Get(roomFor(r.ContentLength, 0))
+	defer body.Release()
+	reserved, err := s.readBody(body, r)
 	defer s.memory.give(reserved)
 	if err != nil {
 		return err
@@ -152,57 +159,22 @@ func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedMo
 	if err := permit.Start(r.Context()); err != nil {
 		return err
 	}
-	version, err := s.score(r, loaded, sc, o)
+	lease := s.scratch.Get() // not before: there are more requests that arrive than slots
+	defer lease.Release()
+	sc := lease.Value()
+	version, err := s.score(r, loaded, body.Bytes(), sc, o)
 	if err != nil {
 		return err
 	}
-	*answer = appendAnswer((*answer)[:0], version, sc.request.form, sc.outputs)
+	if s.points.encode.On() {
+		if err := s.strike(s.points.encode, r, nil, named(version)...); err != nil {
+			return err
+		}
+	}
+	answer.Grow(answerBytes(version, sc.request.rows))
+	answer.SetBytes(appendAnswer(answer.Bytes(), version, sc.request.form, sc.outputs))
 	o.rows = sc.request.rows
 	return nil
-}
-
-// shortAnswer is what net/http buffers whole, and so finds the length of by itself; longer answers would go
-// out in chunks without one.
-const shortAnswer = 2048
-
-var jsonContentType = []string{"application/json"}
-
-// readBody reads the body into sc.body. It reserves what has arrived, not what was announced: an announcement
-// costs its sender nothing. The bytes it reserved are the caller's to give back, also on error.
-func (s *Service) readBody(sc *scratch, r *http.Request) (reserved int64, err error) {
-	sc.body = sc.body[:0]
-	for {
-		if len(sc.body) == cap(sc.body) {
-			sc.body = append(sc.body, make([]byte, max(512, min(len(sc.body), keepBytes)))...)[:len(sc.body)]
-		}
-		n, err := r.Body.Read(sc.body[len(sc.body):cap(sc.body)])
-		sc.body = sc.body[:len(sc.body)+n]
-		if !s.memory.take(int64(n)) {
-			return reserved, errNoMemory
-		}
-		reserved += int64(n)
-		if errors.Is(err, io.EOF) {
-			return reserved, nil
-		}
-		if err != nil {
-			return reserved, bodyError(r.Context(), err)
-		}
-	}
-}
-
-func bodyError(ctx context.Context, err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case late(ctx): // not expired: a body that fails cancels the context as well
-		return context.DeadlineExceeded
-	case errors.As(err, &tooLarge):
-		return &badRequest{code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge,
-			msg: fmt.Sprintf("the body is larger than %d bytes; send fewer rows in a request", tooLarge.Limit)}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &badRequest{code: CodeBodyTimeout, status: http.StatusRequestTimeout, msg: "the body did not arrive in time"}
-	default:
-		return malformed("the body could not be read: %v", err)
-	}
 }
 
 // expired tells whether nobody waits for the answer any more.
@@ -214,12 +186,22 @@ func late(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// score parses sc.body and scores its rows into sc.outputs. From when the version is known, its observer is
+// score parses a body and scores its rows into sc.outputs. From when the version is known, its observer is
 // the one that o tells.
-func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *outcome) (*repository.Version, error) {
+func (s *Service) score(r *http.Request, loaded *loadedModels, body []byte, sc *scratch, o *outcome) (*repository.Version, error) {
 	req := &sc.request
-	if err := req.parse(sc.body, s.cfg.MaxRows); err != nil {
+	if s.points.decode.On() {
+		if err := s.strike(s.points.decode, r, malformed("the body could not be parsed")); err != nil {
+			return nil, err
+		}
+	}
+	if err := req.parse(body, s.cfg.MaxRows); err != nil {
 		return nil, err
+	}
+	if s.points.model.On() {
+		if err := s.strike(s.points.model, r, repository.ErrUnknownModel, asked(req, loaded)...); err != nil {
+			return nil, err
+		}
 	}
 	version, err := loaded.find(req)
 	if err != nil {
@@ -228,8 +210,13 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *o
 	served := loaded.served[version]
 	o.observer = served.observer
 	o.observer.Begin()
-	if err := req.bind(version, sc.body); err != nil {
+	if err := req.bind(version, body); err != nil {
 		return nil, err
+	}
+	if s.points.permit.On() {
+		if err := s.strike(s.points.permit, r, &breaker.RejectedError{}, named(version)...); err != nil {
+			return nil, err
+		}
 	}
 	permit, err := served.circuit.AllowCall(s.callOf(r.Header))
 	if err != nil {
@@ -237,7 +224,12 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, sc *scratch, o *o
 	}
 	outcome := breaker.Failure // if it panics
 	defer func() { permit.Done(outcome) }()
-	sc.outputs, err = predictRows(r.Context(), version, req, sc.outputs)
+	if s.points.score.On() {
+		err = s.strike(s.points.score, r, nil, named(version)...)
+	}
+	if err == nil {
+		sc.outputs, err = predictRows(r.Context(), version, req, sc.outputs)
+	}
 	outcome = outcomeOf(err)
 	return version, err
 }
@@ -331,6 +323,10 @@ func (e notReadyError) Error() string {
 // answerProblem answers with the problem document for err.
 func (s *Service) answerProblem(w http.ResponseWriter, err error) Result {
 	p, result := problemOf(err)
+	if rule, ok := errors.AsType[*fault.Error](err); ok {
+		p.Status = cmp.Or(rule.HTTPStatus, p.Status)
+		p.RetryAfter = cmp.Or(rule.RetryAfter, p.RetryAfter)
+	}
 	if result == Failed {
 		s.deps.Log.Error("prediction failed", "error_code", p.Code, "error", err)
 	}

@@ -25,7 +25,7 @@ func (f form) String() string {
 	return [...]string{"", "input", "inputs", "features"}[f]
 }
 
-// predictRequest is the parsed body of POST /v1/predict. It is reused: reset before each parse. Its byte
+// predictRequest is the parsed body of POST /v1/predict. It is reused: reset after each request. Its byte
 // slices point into the body.
 type predictRequest struct {
 	model, version []byte
@@ -52,9 +52,12 @@ func malformed(format string, args ...any) error {
 	return &badRequest{code: CodeInvalidRequest, status: 400, msg: fmt.Sprintf(format, args...)}
 }
 
+// reset forgets everything but the memory of the values.
+func (r *predictRequest) reset() { *r = predictRequest{values: r.values[:0]} }
+
 // parse reads a whole body. It finds every fault that can be found without knowing the model.
 func (r *predictRequest) parse(body []byte, maxRows int) error {
-	*r = predictRequest{values: r.values[:0], maxRows: maxRows}
+	r.maxRows = maxRows
 	s := jsonscan.New(body)
 	if err := r.document(&s); err != nil {
 		var fault *jsonscan.Error

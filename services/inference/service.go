@@ -8,13 +8,14 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/pool"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
@@ -27,6 +28,7 @@ type Deps struct {
 	BreakerObserver breaker.Observer
 	StateObserver   lifecycle.Observer
 	Tenant          func(*http.Request) string // who shares a limit with itself; nil: all are one
+	Faults          *fault.Set                 // whose rules may strike; nil: none can
 	Log             *slog.Logger
 }
 
@@ -39,11 +41,12 @@ type Service struct {
 	limiter *limit.Limit
 	breaker *breaker.Group[modelVersion]
 	memory  budget
+	points  points
 
 	models  atomic.Pointer[loadedModels] // nil until loaded
 	unnamed VersionObserver              // for requests that no version could be found for
-	scratch sync.Pool                    // of *scratch
-	answers sync.Pool                    // of *[]byte
+	scratch *pool.Pool[*scratch]
+	buffers *pool.Buffers // of bodies and answers
 }
 
 // loadedModels is a snapshot with the observer of each version.
@@ -82,7 +85,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if deps.StateObserver != nil {
 		stateOptions = append(stateOptions, lifecycle.WithObserver(deps.StateObserver))
 	}
-	var limitOptions []limit.Option
+	limitOptions := []limit.Option{limit.WithFaults(deps.Faults)}
 	if deps.LimitObserver != nil {
 		limitOptions = append(limitOptions, limit.WithObserver(deps.LimitObserver))
 	}
@@ -91,6 +94,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
+	// The points of kit/breaker are not for it: they know neither a request's context nor its model. pointPermit does.
 	var breakerOptions []breaker.Option[modelVersion]
 	if deps.BreakerObserver != nil {
 		breakerOptions = append(breakerOptions, breaker.WithObserver[modelVersion](deps.BreakerObserver))
@@ -99,6 +103,16 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
+	scratches, err := pool.New[scratch](nil, scratchPool())
+	if err != nil {
+		return nil, fmt.Errorf("inference: %w", err)
+	}
+	buffers, err := pool.NewBuffers(pool.DefaultBuffersConfig())
+	if err != nil {
+		return nil, fmt.Errorf("inference: %w", err)
+	}
+	// As they are in a request's header, so that looking them up allocates nothing.
+	cfg.PriorityHeader, cfg.TestHeader = http.CanonicalHeaderKey(cfg.PriorityHeader), http.CanonicalHeaderKey(cfg.TestHeader)
 	return &Service{
 		cfg:     cfg,
 		deps:    deps,
@@ -107,9 +121,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		limiter: limiter,
 		breaker: group,
 		memory:  budget{limit: cfg.InFlightBytes},
+		points:  newPoints(deps.Faults),
 		unnamed: deps.Observer.Version("", ""),
-		scratch: sync.Pool{New: func() any { return new(scratch) }},
-		answers: sync.Pool{New: func() any { return new([]byte) }},
+		scratch: scratches,
+		buffers: buffers,
 	}, nil
 }
 
@@ -149,7 +164,7 @@ func (s *Service) stop(ctx context.Context) error {
 
 func (s *Service) load(ctx context.Context) error {
 	start := time.Now()
-	snapshot, err := repository.Load(ctx, s.deps.Models, s.deps.Decode, s.cfg.Limits)
+	snapshot, err := repository.Load(ctx, s.deps.Models, s.deps.Decode, s.cfg.Limits, s.deps.Faults)
 	if err != nil {
 		return err
 	}
@@ -215,6 +230,11 @@ func (s *Service) Invariants(report func(name string, err error)) {
 		err = fmt.Errorf("%d run, %d wait and %d arrive, of %d, %d and %d", stats.Running, stats.Queued, stats.Arriving, most, l.Queue, l.Arriving)
 	}
 	report("no more run, wait and arrive than may", err)
+	err = nil
+	if scratches, buffers := s.scratch.Snapshot().Leaked, s.buffers.Snapshot().Leaked; scratches+buffers > 0 {
+		err = fmt.Errorf("%d times that of rows, %d times that of a body or an answer", scratches, buffers)
+	}
+	report("no memory of a request was forgotten", err)
 }
 
 // Status is what /statusz shows of the service.
@@ -227,6 +247,8 @@ type Status struct {
 	Queued       int           `json:"queued"`
 	HeldBytes    int64         `json:"held_bytes"` // of bodies that arrive or wait, and of answers that are being sent
 	DefaultModel string        `json:"default_model"`
+	Rows         pool.Stats    `json:"rows"`    // memory that requests use again: of rows and outputs,
+	Buffers      pool.Stats    `json:"buffers"` // and of bodies and answers
 }
 
 // ModelStatus is a line of Status.
@@ -260,7 +282,7 @@ func (s *Service) Status() Status {
 	stats := s.limiter.Stats()
 	status := Status{
 		Slots: stats.Slots, Tenants: stats.Tenants, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued,
-		HeldBytes: s.memory.used.Load(),
+		HeldBytes: s.memory.used.Load(), Rows: s.scratch.Snapshot(), Buffers: s.buffers.Snapshot(),
 	}
 	if loaded := s.models.Load(); loaded != nil {
 		status.DefaultModel = loaded.defaultModel

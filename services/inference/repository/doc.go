@@ -9,7 +9,7 @@
 // trained the model computed. Only versions that the policy names are loaded: a copy into a folder is
 // not a release. What is loaded is immutable, so a Snapshot is safe for concurrent use.
 //
-//	snapshot, err := repository.Load(ctx, os.DirFS("models"), decodeYAML, repository.DefaultLimits())
+//	snapshot, err := repository.Load(ctx, os.DirFS("models"), decodeYAML, repository.DefaultLimits(), nil)
 //	version, err := snapshot.Find("loan-default", "")
 //	err = version.Predict(answers, rows)
 package repository

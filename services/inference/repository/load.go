@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/services/inference/modelfile"
 	"github.com/dougong-io/dougong/services/inference/tree"
 )
@@ -55,8 +56,10 @@ var (
 // Load reads every model of the repository: each folder, or link to one inside the repository, that holds
 // a policy.yaml. It reports the faults of all models at once and returns no snapshot if there is any:
 // half a repository is not served.
-func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snapshot, error) {
-	entries, err := fs.ReadDir(repo, ".")
+// The rules of a fault set, which may be nil, strike what is read, and how the models do on their golden rows.
+func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits, rules *fault.Set) (*Snapshot, error) {
+	l := loader{repo, decode, limits, newPoints(rules)}
+	entries, err := l.list(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("model repository: %w", err)
 	}
@@ -76,7 +79,7 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits) (*Snaps
 			}
 			continue
 		}
-		model, err := loadModel(ctx, repo, entry.Name(), decode, limits)
+		model, err := l.model(ctx, entry.Name())
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -107,17 +110,34 @@ func isModel(repo fs.FS, name string) (bool, error) {
 	return err == nil, err
 }
 
-func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limits Limits) (*Model, error) {
+// loader reads one repository.
+type loader struct {
+	repo   fs.FS
+	decode Decode
+	limits Limits
+	points points
+}
+
+func (l *loader) list(ctx context.Context) ([]fs.DirEntry, error) {
+	if l.points.list.On() {
+		if err := l.points.list.Hit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return fs.ReadDir(l.repo, ".")
+}
+
+func (l *loader) model(ctx context.Context, name string) (*Model, error) {
 	if !validName(name) {
 		return nil, fmt.Errorf("model folder %q: a name has letters, digits, '.', '_' and '-', at most 128", name)
 	}
 	file := path.Join(name, "policy.yaml")
-	data, err := readFile(repo, file, limits.ManifestBytes)
+	data, err := l.read(ctx, file, l.limits.ManifestBytes)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
 	var policy Policy
-	if err := decode(file, data, &policy); err != nil {
+	if err := l.decode(file, data, &policy); err != nil {
 		return nil, err
 	}
 	model := &Model{Name: name, versions: make(map[string]*Version)}
@@ -126,7 +146,7 @@ func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limi
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		version, err := LoadVersion(repo, name, v, decode, limits)
+		version, err := l.named(ctx, name, v)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s names version %s)", err, file, v)
 		}
@@ -146,28 +166,33 @@ func loadModel(ctx context.Context, repo fs.FS, name string, decode Decode, limi
 
 // LoadVersion reads the version in <model>/<version>, whether or not a policy names it.
 func LoadVersion(repo fs.FS, model, version string, decode Decode, limits Limits) (*Version, error) {
-	v, err := loadVersion(repo, path.Join(model, version), decode, limits)
+	l := loader{repo, decode, limits, points{}}
+	return l.named(context.Background(), model, version)
+}
+
+func (l *loader) named(ctx context.Context, model, version string) (*Version, error) {
+	v, err := l.version(ctx, model, version)
 	if err != nil {
 		return nil, fmt.Errorf("model %s version %s: %w", model, version, err)
 	}
-	v.Model, v.Name = model, version
 	return v, nil
 }
 
-// loadVersion goes in the order that lets nothing unverified be used: read, verify those bytes, build,
+// version goes in the order that lets nothing unverified be used: read, verify those bytes, build,
 // check the golden rows.
-func loadVersion(repo fs.FS, dir string, decode Decode, limits Limits) (*Version, error) {
+func (l *loader) version(ctx context.Context, model, version string) (*Version, error) {
+	dir := path.Join(model, version)
 	file := path.Join(dir, "model.yaml")
-	data, err := readFile(repo, file, limits.ManifestBytes)
+	data, err := l.read(ctx, file, l.limits.ManifestBytes)
 	if err != nil {
 		return nil, err
 	}
 	manifest := Manifest{Golden: Golden{Tolerance: 1e-6}}
-	if err := decode(file, data, &manifest); err != nil {
+	if err := l.decode(file, data, &manifest); err != nil {
 		return nil, err
 	}
 	file = path.Join(dir, manifest.File)
-	data, err = readFile(repo, file, limits.ModelBytes)
+	data, err = l.read(ctx, file, l.limits.ModelBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -181,18 +206,29 @@ func loadVersion(repo fs.FS, dir string, decode Decode, limits Limits) (*Version
 	if err := agree(manifest, ensemble); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	model, err := tree.Compile(ensemble)
+	scorer, err := tree.Compile(ensemble)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	v := &Version{Manifest: manifest, Summary: Summarize(ensemble), scorer: model, columns: make(map[string]int, len(manifest.Inputs))}
+	v := &Version{Model: model, Name: version, Manifest: manifest, Summary: Summarize(ensemble), scorer: scorer, columns: make(map[string]int, len(manifest.Inputs))}
 	for i, name := range manifest.Inputs {
 		v.columns[name] = i
 	}
-	if _, err := v.CheckGolden(); err != nil {
+	if err := l.check(ctx, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return v, nil
+}
+
+// check has a version prove itself.
+func (l *loader) check(ctx context.Context, v *Version) error {
+	if l.points.golden.On() {
+		if err := l.points.golden.Hit(ctx, fault.Attr{Key: "model", Value: v.Model}, fault.Attr{Key: "version", Value: v.Name}); err != nil {
+			return err
+		}
+	}
+	_, err := v.CheckGolden()
+	return err
 }
 
 // agree holds what model.yaml says against what the file says.
@@ -238,9 +274,9 @@ func (v *Version) CheckGolden() (worst float64, err error) {
 	return worst, nil
 }
 
-// readFile reads a file of at most limit bytes.
-func readFile(repo fs.FS, name string, limit int64) ([]byte, error) {
-	f, err := repo.Open(name)
+// read reads a file of at most limit bytes.
+func (l *loader) read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	f, err := l.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +291,15 @@ func readFile(repo fs.FS, name string, limit int64) ([]byte, error) {
 	if info.Size() > limit {
 		return nil, fmt.Errorf("%s: has %d bytes, at most %d are read; raise the limit if this is intended", name, info.Size(), limit)
 	}
+	var damage fault.Damage
+	if l.points.read.On() {
+		if damage, err = l.points.read.Damage(ctx, fault.Attr{Key: "file", Value: name}); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if damage.Drop {
+			return nil, nil
+		}
+	}
 	var buf bytes.Buffer
 	buf.Grow(int(info.Size()) + bytes.MinRead)
 	if _, err := buf.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
@@ -263,5 +308,14 @@ func readFile(repo fs.FS, name string, limit int64) ([]byte, error) {
 	if int64(buf.Len()) > limit {
 		return nil, fmt.Errorf("%s: grew beyond %d bytes while it was read", name, limit)
 	}
-	return buf.Bytes(), nil
+	return damage.Apply(buf.Bytes(), 0), nil
+}
+
+func (l *loader) open(ctx context.Context, name string) (fs.File, error) {
+	if l.points.open.On() {
+		if err := l.points.open.Hit(ctx, fault.Attr{Key: "file", Value: name}); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return l.repo.Open(name)
 }

@@ -37,7 +37,7 @@ func mini(t testing.TB) fstest.MapFS {
 }
 
 func load(t testing.TB, repo fs.FS) (*Snapshot, error) {
-	return Load(t.Context(), repo, decode, DefaultLimits())
+	return Load(t.Context(), repo, decode, DefaultLimits(), nil)
 }
 
 func TestDemoRepositoryLoads(t *testing.T) {
@@ -227,12 +227,12 @@ func TestLinksAndStrangers(t *testing.T) {
 func TestLimits(t *testing.T) {
 	limits := DefaultLimits()
 	limits.ModelBytes = 1000
-	if _, err := Load(t.Context(), mini(t), decode, limits); err == nil || !strings.Contains(err.Error(), "at most 1000 are read") {
+	if _, err := Load(t.Context(), mini(t), decode, limits, nil); err == nil || !strings.Contains(err.Error(), "at most 1000 are read") {
 		t.Errorf("model: %v", err)
 	}
 	limits = DefaultLimits()
 	limits.ManifestBytes = 200
-	if _, err := Load(t.Context(), mini(t), decode, limits); err == nil || !strings.Contains(err.Error(), "at most 200 are read") {
+	if _, err := Load(t.Context(), mini(t), decode, limits, nil); err == nil || !strings.Contains(err.Error(), "at most 200 are read") {
 		t.Errorf("manifest: %v", err)
 	}
 	if err := (Limits{}).Validate(); err == nil || !strings.Contains(err.Error(), "model_bytes") || !strings.Contains(err.Error(), "manifest_bytes") {
@@ -263,7 +263,7 @@ func TestSummary(t *testing.T) {
 }
 
 func Example() {
-	snapshot, err := Load(context.Background(), models.Repository, decode, DefaultLimits())
+	snapshot, err := Load(context.Background(), models.Repository, decode, DefaultLimits(), nil)
 	if err != nil {
 		fmt.Println(err)
 		return
