@@ -24,6 +24,10 @@ type Def struct {
 	Doc     string   // what happens there, in a sentence
 	Attrs   []string // the keys of the attributes that it tells of itself
 	Effects Effects
+
+	// Guarded points carry what ends faults. Only a pattern that spells out the name up to its first dot reaches one:
+	// a rule for "*" must not cut the line by which it would be taken back.
+	Guarded bool
 }
 
 // Attr is something that a point tells of a call, for rules to choose by.

@@ -134,13 +134,10 @@ func (l *lateness) ask(d time.Duration) time.Duration {
 	return d / 2
 }
 
-// learn moves the estimate by a part of the difference, at most a step: a pause of the process moves it no further
-// than any other sample, so that it settles near the median.
-func (l *lateness) learn(asked, took, wanted time.Duration) {
-	if asked == wanted/2 && took < wanted {
-		return // so short that the correction was not applied in full
-	}
-	by := min(max((took-wanted)/8, -latenessStep), latenessStep)
-	now := time.Duration(l.nanoseconds.Load()) + by
-	l.nanoseconds.Store(int64(min(max(now, 0), latenessMost)))
+// learn moves the estimate towards what one timer was late by, by a part of the difference and at most a step: a
+// pause of the process moves it no further than any other sample, so that it settles near the median.
+func (l *lateness) learn(asked, took time.Duration) {
+	now := time.Duration(l.nanoseconds.Load())
+	by := min(max((took-asked-now)/8, -latenessStep), latenessStep)
+	l.nanoseconds.Store(int64(min(max(now+by, 0), latenessMost)))
 }

@@ -26,7 +26,7 @@ func (s *Set) wait(ctx context.Context, t *tally, d time.Duration) error {
 	}
 	select {
 	case <-fires:
-		s.late.learn(ask, time.Since(began), d)
+		s.late.learn(ask, time.Since(began))
 	case <-until:
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -224,7 +224,7 @@ func TestDelaysAreDistributedAsSaid(t *testing.T) {
 	}
 }
 
-// TestDelayTakesWhatItSays: timers are late, by more on a busy machine. The median call waits what was ordered.
+// TestDelayIsCorrectedForTheLatenessOfTimers: timers are late, by more on a busy machine. The median call waits what was ordered.
 func TestDelayIsCorrectedForTheLatenessOfTimers(t *testing.T) {
 	var l lateness
 	late := 700 * time.Microsecond // of a timer of this test's machine
@@ -233,17 +233,26 @@ func TestDelayIsCorrectedForTheLatenessOfTimers(t *testing.T) {
 	for range 200 {
 		ask := l.ask(wanted)
 		took = ask + late
-		l.learn(ask, took, wanted)
+		l.learn(ask, took)
 	}
 	if off := took - wanted; off < -20*time.Microsecond || off > 20*time.Microsecond {
 		t.Errorf("off by %v", off)
 	}
-	l.learn(wanted, wanted+time.Hour, wanted) // one pause of the process
+	l.learn(wanted, wanted+time.Hour) // one pause of the process
 	if moved := time.Duration(l.nanoseconds.Load()) - late; moved > 100*time.Microsecond {
 		t.Errorf("one pause moved it by %v", moved)
 	}
 	if ask := l.ask(200 * time.Microsecond); ask < 100*time.Microsecond {
 		t.Errorf("a short delay is asked as %v", ask)
+	}
+	// An estimate that a bad time drove up must come down with delays that are short beside it.
+	l.nanoseconds.Store(int64(latenessMost))
+	for range 400 {
+		ask := l.ask(2 * time.Millisecond)
+		l.learn(ask, ask+100*time.Microsecond)
+	}
+	if got := time.Duration(l.nanoseconds.Load()); got > 120*time.Microsecond {
+		t.Errorf("the estimate stays at %v", got)
 	}
 }
 
@@ -473,6 +482,17 @@ func TestEffectThatAPointDoesNotHaveLeavesItOff(t *testing.T) {
 	put(t, s, Rule{Point: "read.*", Truncate: &Truncate{}})
 	if p.On() || stateOf(t, s, Admin, "r").State != Unmatched {
 		t.Error(stateOf(t, s, Admin, "r"))
+	}
+}
+
+func TestGuardedPointIsReachedByItsPackageAlone(t *testing.T) {
+	s, _ := newSet(t)
+	p := s.Point(Def{Name: "etcd.watch", Effects: Call, Guarded: true})
+	for pattern, on := range map[string]bool{"*": false, "e*": false, "*.watch": false, "etcd*": false, "etcd.*": true, "etcd.watch": true, "etcd.dial": false} {
+		put(t, s, Rule{Point: pattern, Error: &Failure{}})
+		if p.On() != on {
+			t.Errorf("%s: on is %v", pattern, p.On())
+		}
 	}
 }
 

@@ -52,7 +52,8 @@ type PointStatus struct {
 	Name       string   `json:"name"`
 	Doc        string   `json:"doc"`
 	Attributes []string `json:"attributes"`
-	Effects    string   `json:"effects"` // beyond those that every point has
+	Effects    string   `json:"effects"`           // beyond those that every point has
+	Guarded    bool     `json:"guarded,omitempty"` // a rule must name its package
 	On         bool     `json:"on"`
 	Hits       int64    `json:"hits"`
 }
@@ -97,7 +98,7 @@ func (s *Set) Status() Status {
 	}
 	for _, p := range s.points {
 		st.Points = append(st.Points, PointStatus{
-			Name: p.def.Name, Doc: p.def.Doc, Attributes: slices.Clone(p.def.Attrs), Effects: p.def.Effects.String(), On: p.On(), Hits: p.hits.Load(),
+			Name: p.def.Name, Doc: p.def.Doc, Attributes: slices.Clone(p.def.Attrs), Effects: p.def.Effects.String(), Guarded: p.def.Guarded, On: p.On(), Hits: p.hits.Load(),
 		})
 	}
 	slices.SortFunc(st.Points, func(a, b PointStatus) int { return cmp.Compare(a.Name, b.Name) })

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,11 @@ func newTally(source string, r Rule) *tally {
 
 // reaches reports whether the rule may strike a point: its name matches, and it can do what the rule wants.
 func (t *tally) reaches(d Def) bool {
+	if d.Guarded {
+		if pkg, _, _ := strings.Cut(d.Name, "."); !strings.HasPrefix(t.point.first, pkg+".") {
+			return false
+		}
+	}
 	return d.Effects&t.needs == t.needs && t.point.matches(d.Name)
 }
 

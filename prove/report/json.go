@@ -21,7 +21,9 @@ var schema []byte
 func Schema() []byte { return bytes.Clone(schema) }
 
 // WriteJSON writes r in the published format, as one line.
-func WriteJSON(w io.Writer, r *load.Result) error {
+func WriteJSON(w io.Writer, r *load.Result) error { return writeJSON(w, r) }
+
+func writeJSON[Result any](w io.Writer, r *Result) error {
 	data, err := marshal(r)
 	if err != nil {
 		return err
@@ -33,7 +35,7 @@ func WriteJSON(w io.Writer, r *load.Result) error {
 }
 
 // marshal escapes <, > and &, so what it returns may stand in a page.
-func marshal(r *load.Result) ([]byte, error) {
+func marshal[Result any](r *Result) ([]byte, error) {
 	if r == nil {
 		return nil, errors.New("write result: there is none")
 	}
@@ -46,9 +48,11 @@ func marshal(r *load.Result) ([]byte, error) {
 
 // ReadJSON reads what WriteJSON wrote. It refuses a result of another schema, with fields it does not know, larger
 // than MaxBytes, or with something after it: a report of half a result would mislead.
-func ReadJSON(r io.Reader) (*load.Result, error) { return read(r, MaxBytes) }
+func ReadJSON(r io.Reader) (*load.Result, error) {
+	return read[load.Result](r, load.ResultSchema, MaxBytes)
+}
 
-func read(r io.Reader, limit int64) (*load.Result, error) {
+func read[Result any](r io.Reader, schema string, limit int64) (*Result, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read result: %w", err)
@@ -63,10 +67,10 @@ func read(r io.Reader, limit int64) (*load.Result, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return nil, fmt.Errorf("read result: %w", err)
 	}
-	if head.Schema != load.ResultSchema {
-		return nil, fmt.Errorf("read result: its schema is %q; this version reads %q", head.Schema, load.ResultSchema)
+	if head.Schema != schema {
+		return nil, fmt.Errorf("read result: its schema is %q; this version reads %q", head.Schema, schema)
 	}
-	result := new(load.Result)
+	result := new(Result)
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(result); err != nil {

@@ -79,10 +79,10 @@ func TestReadJSONStopsAtItsLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := int64(buf.Len())
-	if _, err := read(bytes.NewReader(buf.Bytes()), size); err != nil {
+	if _, err := read[load.Result](bytes.NewReader(buf.Bytes()), load.ResultSchema, size); err != nil {
 		t.Errorf("a result of the largest size: %v", err)
 	}
-	if _, err := read(bytes.NewReader(buf.Bytes()), size-1); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := read[load.Result](bytes.NewReader(buf.Bytes()), load.ResultSchema, size-1); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("a result a byte too large: %v", err)
 	}
 }
