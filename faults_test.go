@@ -46,7 +46,11 @@ func TestFaultsDocument(t *testing.T) {
 		for _, key := range p.def.Attrs {
 			attributes = append(attributes, "`"+key+"`")
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", p.def.Name, p.dir, cmp.Or(strings.Join(attributes, ", "), "–"), cmp.Or(p.def.Effects.String(), "–"), p.def.Doc)
+		effects := cmp.Or(p.def.Effects.String(), "–")
+		if p.def.Guarded {
+			effects += "; guarded"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", p.def.Name, p.dir, cmp.Or(strings.Join(attributes, ", "), "–"), effects, p.def.Doc)
 	}
 	b.WriteString(end)
 	b.Write(after)
@@ -149,6 +153,8 @@ func pointOf(literal *ast.CompositeLit) (def fault.Def, err error) {
 				}
 				def.Attrs = append(def.Attrs, attr)
 			}
+		case "Guarded":
+			def.Guarded = true
 		case "Effects":
 			def.Effects, err = effectsOf(pair.Value)
 		}

@@ -13,6 +13,9 @@ type binding struct {
 	below bool   // at is a prefix
 	take  func(name string, value []byte) error
 	gone  func(name string) error // nil: what is in force stays
+
+	ofFaults bool // its changes pass no fault point
+	sure     bool // that the key exists is all that counts, and is never refused
 }
 
 // WatchOption changes what a binding does.

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
 // Absence says how a key came to be no longer in etcd.
@@ -65,6 +67,19 @@ func (b *book) find(key string) (*binding, string) {
 	return nil, ""
 }
 
+// pairOf is a key as etcd has it, and whether anybody wants it. What a sure one holds is left out, however long it is.
+func (b *book) pairOf(kv *mvccpb.KeyValue) (pair, bool) {
+	bound, _ := b.find(string(kv.Key))
+	if bound == nil {
+		return pair{}, false
+	}
+	p := pair{key: string(kv.Key), value: kv.Value, revision: kv.ModRevision}
+	if bound.sure {
+		p.value = nil
+	}
+	return p, true
+}
+
 // put looks at a key that etcd has, unless it has been looked at.
 func (b *book) put(p pair) {
 	bound, name := b.find(p.key)
@@ -81,7 +96,7 @@ func (b *book) put(p pair) {
 			b.observer.Refused(shorten(p.key), p.revision, fmt.Errorf("the name has %d bytes, at most %d are allowed", len(p.key), maxKeyBytes))
 			return
 		}
-		if e = b.add(p.key); e == nil {
+		if e = b.add(p.key, bound.sure); e == nil {
 			b.observer.Refused(p.key, p.revision, fmt.Errorf("there are %d keys already, which is the most allowed (max_keys)", b.maxKeys))
 			return
 		}
@@ -121,8 +136,9 @@ func (b *book) confirm(e *entry, revision int64) {
 	}
 }
 
-// add makes room for a key, if need be where a deleted one was that only the status still tells of.
-func (b *book) add(key string) *entry {
+// add makes room for a key, if need be where a deleted one was that only the status still tells of. For a sure one there
+// is always room.
+func (b *book) add(key string, sure bool) *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.entries) >= b.maxKeys {
@@ -133,7 +149,7 @@ func (b *book) add(key string) *entry {
 			}
 		}
 	}
-	if len(b.entries) >= b.maxKeys {
+	if len(b.entries) >= b.maxKeys && !sure {
 		return nil
 	}
 	e := &entry{}

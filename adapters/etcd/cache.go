@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"github.com/dougong-io/dougong/kit/fault"
 )
 
 // snapshot is what the cache file holds: one line of name, version and checksum, then this as JSON.
@@ -84,9 +87,17 @@ func parseCache(data []byte) (snapshot, error) {
 }
 
 // readCache returns an empty snapshot when there is no file yet.
-func readCache(c Config) (snapshot, error) {
+func (p *points) readCache(ctx context.Context, c Config) (snapshot, error) {
 	fail := func(err error) (snapshot, error) {
 		return snapshot{}, fmt.Errorf("%w: %s: %w; starting without it", ErrCache, c.Cache, err)
+	}
+	var damage fault.Damage
+	if p.cacheRead.On() {
+		d, err := strike(ctx, p.cacheRead, fault.Attr{Key: "path", Value: c.Cache})
+		if err != nil {
+			return fail(err)
+		}
+		damage = d
 	}
 	f, err := os.Open(c.Cache)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +108,7 @@ func readCache(c Config) (snapshot, error) {
 	}
 	defer f.Close()
 	// Base64 makes 4 bytes of 3; JSON may make 6 of a byte of a name.
-	most := maxHeader + 1024 + int64(c.MaxKeys)*(c.MaxValueBytes/3*4+6*maxKeyBytes+128)
+	most := maxHeader + 1024 + int64(c.MaxKeys+1)*(c.MaxValueBytes/3*4+6*maxKeyBytes+128)
 	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return fail(err)
@@ -105,7 +116,7 @@ func readCache(c Config) (snapshot, error) {
 	if int64(len(data)) > most {
 		return fail(fmt.Errorf("has more than %d bytes", most))
 	}
-	s, err := parseCache(data)
+	s, err := parseCache(damage.Apply(data, 0))
 	if err == nil && s.Prefix != c.Prefix {
 		err = fmt.Errorf("was made for the prefix %s, not for %s", shorten(s.Prefix), c.Prefix)
 	}
@@ -118,20 +129,39 @@ func readCache(c Config) (snapshot, error) {
 // keeper writes the cache on a goroutine of its own: a slow disk delays no change.
 type keeper struct {
 	path   string
+	points points
 	latest chan []byte // the newest snapshot that waits
 	saved  uint64      // book.changes when save was last called
 	failed atomic.Bool // what was to be written last was not
 	report func(error)
 }
 
-// run writes until latest is closed.
-func (k *keeper) run() {
+// run writes until latest is closed. When ctx has ended, rules hold nothing up any more.
+func (k *keeper) run(ctx context.Context) {
 	for data := range k.latest {
-		if err := writeFile(k.path, data); err != nil {
+		if err := k.write(ctx, data); err != nil {
 			k.failed.Store(true)
 			k.report(fmt.Errorf("%w: write: %w", ErrCache, err))
 		}
 	}
+}
+
+func (k *keeper) write(ctx context.Context, data []byte) error {
+	path := fault.Attr{Key: "path", Value: k.path}
+	if k.points.cacheWrite.On() {
+		d, err := strike(ctx, k.points.cacheWrite, path)
+		if err != nil || d.Drop {
+			return err
+		}
+		data = d.Apply(data, 0)
+	}
+	return writeFile(k.path, data, func() error {
+		if !k.points.cacheSync.On() {
+			return nil
+		}
+		_, err := strike(ctx, k.points.cacheSync, path)
+		return err
+	})
 }
 
 // save has the newest snapshot written, in place of one that waits. It is called by one goroutine and never blocks.
@@ -149,14 +179,17 @@ func (k *keeper) save(s snapshot) {
 	k.latest <- data
 }
 
-// writeFile replaces a file so that after a crash either the old or the new content is there.
-func writeFile(path string, data []byte) error {
+// writeFile replaces a file so that after a crash either the old or the new content is there. It fails if syncing does.
+func writeFile(path string, data []byte, syncing func() error) error {
 	temporary := path + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
+	if err == nil {
+		err = syncing()
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -67,24 +67,24 @@ func TestImpossibleCachesAreRefusedWithAReason(t *testing.T) {
 func TestReadCacheNamesTheFileAndTheFault(t *testing.T) {
 	c := DefaultConfig()
 	c.Cache = filepath.Join(t.TempDir(), "cache")
-	if s, err := readCache(c); err != nil || s.Values != nil {
+	if s, err := (&points{}).readCache(t.Context(), c); err != nil || s.Values != nil {
 		t.Errorf("no file: %+v, %v", s, err)
 	}
-	if err := writeFile(c.Cache, encoded(t, example)); err != nil {
+	if err := writeFile(c.Cache, encoded(t, example), synced); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readCache(c); !errors.Is(err, ErrCache) || !strings.Contains(err.Error(), c.Cache+": was made for the prefix /p/") {
+	if _, err := (&points{}).readCache(t.Context(), c); !errors.Is(err, ErrCache) || !strings.Contains(err.Error(), c.Cache+": was made for the prefix /p/") {
 		t.Errorf("another prefix: %v", err)
 	}
 	c.Prefix = "/p/"
-	if s, err := readCache(c); err != nil || !reflect.DeepEqual(s, example) {
+	if s, err := (&points{}).readCache(t.Context(), c); err != nil || !reflect.DeepEqual(s, example) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	c.MaxKeys, c.MaxValueBytes = 1, 1
 	if err := os.Truncate(c.Cache, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readCache(c); !errors.Is(err, ErrCache) || !strings.Contains(err.Error(), "more than") {
+	if _, err := (&points{}).readCache(t.Context(), c); !errors.Is(err, ErrCache) || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("too long: %v", err)
 	}
 	if err := os.Remove(c.Cache); err != nil {
@@ -93,7 +93,7 @@ func TestReadCacheNamesTheFileAndTheFault(t *testing.T) {
 	if err := os.Mkdir(c.Cache, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readCache(c); !errors.Is(err, ErrCache) {
+	if _, err := (&points{}).readCache(t.Context(), c); !errors.Is(err, ErrCache) {
 		t.Errorf("a folder: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func TestReadCacheNamesTheFileAndTheFault(t *testing.T) {
 func TestWriteFileReplacesAndKeepsToItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cache")
 	for _, text := range []string{"one", "two, longer", "3"} {
-		if err := writeFile(path, []byte(text)); err != nil {
+		if err := writeFile(path, []byte(text), synced); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)
@@ -116,7 +116,7 @@ func TestWriteFileReplacesAndKeepsToItself(t *testing.T) {
 	if left, _ := filepath.Glob(path + "?*"); left != nil {
 		t.Errorf("left behind: %v", left)
 	}
-	if err := writeFile(filepath.Join(path, "below a file"), nil); err == nil {
+	if err := writeFile(filepath.Join(path, "below a file"), nil, synced); err == nil {
 		t.Error("want an error")
 	}
 }
@@ -128,7 +128,7 @@ func TestKeeperWritesTheNewest(t *testing.T) {
 		k.save(snapshot{Heard: i})
 	}
 	close(k.latest)
-	k.run()
+	k.run(t.Context())
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -158,3 +158,6 @@ func FuzzCache(f *testing.F) {
 		}
 	})
 }
+
+// synced stands for a disk that does what it is told.
+func synced() error { return nil }

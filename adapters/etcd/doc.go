@@ -6,6 +6,9 @@
 // not taken is reported, and the one in force stays. So it does when etcd is unreachable, hangs, is restored from
 // an old copy or comes back empty. With Config.Cache it stays across restarts of the process too.
 //
+// [WatchFaults] has etcd be a source of fault rules, and of a kill switch that nothing refuses. [WithFaults] gives the
+// source fault points of its own.
+//
 // Do not use it for data that requests read or write, for locks or for leases: it is made for a few hundred small
 // values that people change. Nor for what must change at the same moment in all processes: each applies a value
 // when it hears of it.

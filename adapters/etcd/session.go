@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -17,7 +19,8 @@ type session struct {
 	keeper *keeper // nil: no cache
 
 	client *clientv3.Client
-	asked  time.Time // when the stream was first asked for a sign of life, of which there has been none since
+	lossy  atomic.Bool // a rule took a change from the stream
+	asked  time.Time   // when the stream was first asked for a sign of life, of which there has been none since
 }
 
 var (
@@ -30,6 +33,9 @@ var (
 func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := s.strikeDial(ctx); err != nil {
+		return err
+	}
 	broken := make(chan struct{}, 1)
 	client, err := dial(ctx, s.config, func() {
 		select {
@@ -56,18 +62,26 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	changes := make(chan news)
+	var passing sync.WaitGroup
+	passing.Go(func() { s.pass(streamCtx, stream, changes) })
+	defer passing.Wait()
+	defer cancel()
 	check := time.NewTicker(s.config.CheckInterval)
 	defer check.Stop()
 	for {
 		select {
-		case response, ok := <-stream:
+		case n, ok := <-changes:
 			if !ok {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
 				return errEnded
 			}
-			if err := s.follow(response); err != nil {
+			if n.err != nil {
+				return fmt.Errorf("etcd: the stream of changes ended: %w", n.err)
+			}
+			if err := s.follow(n.WatchResponse); err != nil {
 				return err
 			}
 		case <-check.C:
@@ -104,8 +118,8 @@ func (s *session) read(ctx context.Context) error {
 			return fmt.Errorf("etcd: read %s: two members are of different clusters, %x and %x", s.config.Prefix, at.Cluster, response.Header.ClusterId)
 		}
 		for _, kv := range response.Kvs {
-			if bound, _ := s.book.find(string(kv.Key)); bound != nil {
-				pairs = append(pairs, pair{key: string(kv.Key), value: kv.Value, revision: kv.ModRevision})
+			if p, bound := s.book.pairOf(kv); bound {
+				pairs = append(pairs, p)
 			}
 		}
 		read += len(response.Kvs)
@@ -115,6 +129,11 @@ func (s *session) read(ctx context.Context) error {
 		if more && (len(pairs) > s.config.MaxKeys || read > mostKeys) {
 			s.report.Failed(fmt.Errorf("etcd: read %s: %w", s.config.Prefix, errTooMany))
 			more, all = false, false
+			sure, err := s.readSure(ctx, key, at)
+			if err != nil {
+				return err
+			}
+			pairs = append(pairs, sure...)
 		}
 	}
 	if s.book.contradicts(at, pairs) {
@@ -122,6 +141,26 @@ func (s *session) read(ctx context.Context) error {
 	}
 	s.book.settle(at, pairs, all)
 	return nil
+}
+
+// readSure looks at the keys that nothing can refuse among those from a key on, which are not looked at.
+func (s *session) readSure(ctx context.Context, from string, at Place) ([]pair, error) {
+	var pairs []pair
+	for _, b := range s.book.bindings {
+		if !b.sure || b.at < from {
+			continue
+		}
+		response, err := s.get(ctx, b.at, clientv3.WithRev(at.Revision))
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range response.Kvs {
+			if p, bound := s.book.pairOf(kv); bound {
+				pairs = append(pairs, p)
+			}
+		}
+	}
+	return pairs, nil
 }
 
 // openStream asks for changes from the last that was looked at, that one included: etcd gives no sign of life to a
@@ -150,8 +189,13 @@ func (s *session) follow(response clientv3.WatchResponse) error {
 		if event.Type == mvccpb.Event_DELETE {
 			s.book.remove(string(event.Kv.Key), event.Kv.ModRevision)
 		} else {
-			s.book.put(pair{key: string(event.Kv.Key), value: event.Kv.Value, revision: event.Kv.ModRevision})
+			if p, bound := s.book.pairOf(event.Kv); bound {
+				s.book.put(p)
+			}
 		}
+	}
+	if s.lossy.Load() {
+		return nil // the next stream begins before what this one lost
 	}
 	// The header may be ahead of events that are still to come.
 	if n := len(response.Events); n > 0 {
@@ -194,6 +238,11 @@ func (s *session) check(ctx context.Context) error {
 func (s *session) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer cancel()
+	if s.points.get.On() {
+		if _, err := strike(ctx, s.points.get, s.prefixAttr()); err != nil {
+			return nil, fmt.Errorf("etcd: read %s: %w", s.config.Prefix, err)
+		}
+	}
 	response, err := s.client.Get(ctx, key, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("etcd: read %s: %w", s.config.Prefix, err)

@@ -25,6 +25,8 @@ type fakeEtcd struct {
 	at      Place
 	value   string
 	streams int
+	changed int64 // revision of the last put of the value
+	open    map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]]bool
 }
 
 func (f *fakeEtcd) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -38,6 +40,11 @@ func (f *fakeEtcd) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeRespon
 }
 
 func (f *fakeEtcd) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.open, stream)
+	}()
 	for {
 		request, err := stream.Recv()
 		if err != nil {
@@ -45,9 +52,16 @@ func (f *fakeEtcd) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.Wat
 		}
 		f.mu.Lock()
 		header := &pb.ResponseHeader{ClusterId: f.at.Cluster, Revision: f.at.Revision}
-		if request.GetCreateRequest() != nil {
+		if create := request.GetCreateRequest(); create != nil {
 			f.streams++
+			if f.open == nil {
+				f.open = make(map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]]bool)
+			}
+			f.open[stream] = true
 			err = stream.Send(&pb.WatchResponse{Header: header, Created: true})
+			if f.changed > create.StartRevision { // since the source read it
+				f.tell(f.event())
+			}
 		} else if f.progress && request.GetProgressRequest() != nil {
 			err = stream.Send(&pb.WatchResponse{Header: header, WatchId: -1})
 		}
@@ -62,6 +76,48 @@ func (f *fakeEtcd) become(at Place, value string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.at, f.value = at, value
+}
+
+// put changes a key, and tells the streams. Of keys only a is kept.
+func (f *fakeEtcd) put(key, value string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at.Revision++
+	if key == "a" {
+		f.value, f.changed = value, f.at.Revision
+		f.tell(f.event())
+		return
+	}
+	f.tell(&mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("/dougong/" + key), Value: []byte(value), ModRevision: f.at.Revision}})
+}
+
+// event is the last put of the value.
+func (f *fakeEtcd) event() *mvccpb.Event {
+	return &mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("/dougong/a"), Value: []byte(f.value), ModRevision: f.changed}}
+}
+
+// remove tells the streams of a deletion.
+func (f *fakeEtcd) remove(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at.Revision++
+	f.tell(&mvccpb.Event{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("/dougong/" + key), ModRevision: f.at.Revision}})
+}
+
+func (f *fakeEtcd) tell(e *mvccpb.Event) {
+	for stream := range f.open { // one that is ending hears nothing
+		_ = stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: f.at.Cluster, Revision: f.at.Revision}, Events: []*mvccpb.Event{e}})
+	}
+}
+
+// waitOpen waits until a stream is open.
+func (f *fakeEtcd) waitOpen(t *testing.T) {
+	t.Helper()
+	eventually(t, "a stream is open", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.open) > 0
+	})
 }
 
 // serve returns the endpoint.
@@ -99,7 +155,13 @@ func run(t *testing.T, f *fakeEtcd) *heard {
 	return runAt(t, serve(t, f), func(*Config) {})
 }
 
-func runAt(t *testing.T, endpoint string, change func(*Config)) *heard {
+func runAt(t *testing.T, endpoint string, change func(*Config), opts ...Option) *heard {
+	t.Helper()
+	return runBound(t, endpoint, change, func(*Source) error { return nil }, opts...)
+}
+
+// runBound has more bound than the key a.
+func runBound(t *testing.T, endpoint string, change func(*Config), bind func(*Source) error, opts ...Option) *heard {
 	t.Helper()
 	c := DefaultConfig()
 	c.Endpoints = []string{endpoint}
@@ -107,8 +169,11 @@ func runAt(t *testing.T, endpoint string, change func(*Config)) *heard {
 	c.RetryMin, c.RetryMax = time.Millisecond, 10*time.Millisecond
 	change(&c)
 	h := &heard{failed: make(chan error, 1000), applied: make(chan string, 1000), gone: make(chan Absence, 1000)}
-	s, err := New(c, WithObserver(h))
+	s, err := New(c, append(opts, WithObserver(h))...)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bind(s); err != nil {
 		t.Fatal(err)
 	}
 	err = Watch(s, "a", text, func(v string) error { h.applied <- v; return nil })
@@ -205,4 +270,8 @@ func TestNewReportsTheFaultsOfItsConfig(t *testing.T) {
 	if _, err := New(Config{}); err == nil || !strings.HasPrefix(err.Error(), "etcd: endpoints: ") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func kvOf(key, value string, revision int64) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), ModRevision: revision}
 }

@@ -12,6 +12,7 @@ import (
 type Source struct {
 	config   Config
 	observer Observer
+	points   points
 	book     book
 	settled  chan struct{} // closed when the first try is over
 	settle   func()
@@ -74,14 +75,14 @@ func (s *Source) Run(ctx context.Context) error {
 	report := reporter{s}
 	var kept *keeper
 	if s.config.Cache != "" {
-		cache, err := readCache(s.config)
+		cache, err := s.points.readCache(ctx, s.config)
 		if err != nil {
 			report.Failed(err)
 		}
 		s.book.restore(cache)
-		kept = &keeper{path: s.config.Cache, latest: make(chan []byte, 1), saved: s.book.changes, report: report.Failed}
+		kept = &keeper{path: s.config.Cache, points: s.points, latest: make(chan []byte, 1), saved: s.book.changes, report: report.Failed}
 		var writes sync.WaitGroup
-		writes.Go(kept.run)
+		writes.Go(func() { kept.run(ctx) })
 		defer writes.Wait()
 		defer close(kept.latest)
 		defer func() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/internal/faulttest"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/limit"
@@ -335,11 +336,27 @@ func TestShareIsThatOfTheKey(t *testing.T) {
 
 // TestRandomCallsGiveEverythingBack has many callers and handlers misbehave at once.
 func TestRandomCallsGiveEverythingBack(t *testing.T) {
+	for name, rules := range map[string][]string{
+		"points off": nil,
+		"points on": {
+			`{"point":"grpc.*","probability":0.02,"error":{"cause":"reset"}}`, `{"point":"grpc.*","probability":0.05,"delay":{"fixed":"2ms"}}`,
+			`{"point":"grpc.*","probability":0.01,"panic":{}}`, `{"point":"grpc.*","probability":0.01,"hang":{}}`,
+			`{"point":"grpc.*","probability":0.02,"drop":{}}`, `{"point":"grpc.*","probability":0.02,"corrupt":{"mode":"random"}}`,
+			`{"point":"grpc.*.stream","probability":0.05,"truncate":{"after":1}}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) { randomCalls(t, rules) })
+	}
+}
+
+func randomCalls(t *testing.T, rules []string) {
 	rnd := random(t)
+	faults := faulttest.New(t)
+	faulttest.Put(t, faults, rules...)
 	noMoreGoroutines(t)
 	p := breaker.DefaultPolicy()
 	p.Open.First, p.Open.Most, p.ProbeTimeout = time.Millisecond, 2*time.Millisecond, 20*time.Millisecond
-	server, client := newJoints(t, breaker.DefaultPolicy()), newJoints(t, p)
+	server, client := newJoints(t, breaker.DefaultPolicy(), WithFaults(faults)), newJoints(t, p, WithFaults(faults))
 	answer := func(ctx context.Context, req string) error {
 		switch req {
 		case "panic":
@@ -380,19 +397,20 @@ func TestRandomCallsGiveEverythingBack(t *testing.T) {
 	for range 16 {
 		rnd := newSource(rnd.Uint64())
 		callers.Go(func() {
-			for range 60 {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			one := func() {
+				defer func() { recover() }() // from an injected panic
+				timeout := time.Second
 				if rnd.IntN(5) == 0 {
-					cancel()
-					ctx, cancel = context.WithTimeout(context.Background(), time.Duration(rnd.IntN(4000))*time.Microsecond)
+					timeout = time.Duration(rnd.IntN(4000)) * time.Microsecond
 				}
+				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				defer cancel()
 				req := requests[rnd.IntN(len(requests))]
 				if rnd.IntN(2) == 0 {
 					if _, err := call(ctx, conn, req); err == nil {
 						ok.Add(1)
 					}
-					cancel()
-					continue
+					return
 				}
 				s, err := conn.NewStream(ctx, bidi, bidiMethod)
 				if err == nil {
@@ -408,11 +426,14 @@ func TestRandomCallsGiveEverythingBack(t *testing.T) {
 						}
 					}
 				}
-				cancel()
+			}
+			for range 60 {
+				one()
 			}
 		})
 	}
 	callers.Wait()
+	faulttest.Put(t, faults)
 	eventually(t, "no place is taken", func() bool { return client.limit.Stats().Admitted == 0 && server.limit.Stats().Admitted == 0 })
 	for _, c := range client.group.Snapshot().Circuits {
 		t.Logf("%s: %+v", c.Name, c.Counts)

@@ -5,6 +5,8 @@
 // has the status UNAVAILABLE (breaker, ramp) or RESOURCE_EXHAUSTED (limit), with RetryInfo; a server adds the trailer
 // grpc-retry-pushback-ms, which gRPC's own retries obey.
 //
+// With [WithFaults] calls and the messages of streams pass fault points, beneath the joints.
+//
 // Do not use it to retry, nor inside gRPC's own retries: these are below interceptors, so that a breaker sees one call
 // and its last result. Do not put endless streams and short calls behind one limit.
 //

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/ramp"
 )
@@ -18,6 +19,8 @@ type joints struct {
 	circuit  func(context.Context, Call, breaker.Call) (breaker.Permit, error)
 	outcome  func(error) breaker.Outcome
 	fallback *Fallback
+	faults   *fault.Set
+	points   points
 }
 
 // Option gives interceptors one of their parts.

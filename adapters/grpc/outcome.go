@@ -51,6 +51,9 @@ func gone(ctx context.Context, begun time.Time) bool {
 	return begun.IsZero() || !ok || time.Until(deadline) > deadline.Sub(begun)/10
 }
 
+// never is when a call began of which it does not matter.
+var never time.Time
+
 // judge says what an error, or none, means to a breaker and to a limit.
 func (j *joints) judge(ctx context.Context, c Call, begun time.Time, err error) (breaker.Outcome, limit.Outcome) {
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/ramp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -39,6 +40,13 @@ func refuse(err error) *refusal {
 	} else if e, ok := errors.AsType[*breaker.RejectedError](err); ok {
 		r.retryAfter = e.RetryAfter()
 	} else if e, ok := errors.AsType[*ramp.RejectedError](err); ok {
+		r.retryAfter = e.RetryAfter
+	} else if e, ok := errors.AsType[*fault.Error](err); ok {
+		code = codeOfFault(e)
+		if e.RetryAfter <= 0 {
+			r.status = status.New(code, err.Error())
+			return r
+		}
 		r.retryAfter = e.RetryAfter
 	} else { // the call ended while it waited
 		r.status = status.FromContextError(err)

@@ -3,11 +3,14 @@ package grpcmw
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/internal/faulttest"
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -115,27 +118,29 @@ func TestStreamsAreOneCallFromBeginningToEnd(t *testing.T) {
 			}
 		}, 0, oneSuccess, oneSuccess},
 	} {
-		t.Run(name, func(t *testing.T) {
-			noMoreGoroutines(t)
-			server, client := newJoints(t, breaker.DefaultPolicy()), newJoints(t, breaker.DefaultPolicy())
-			conn := serving(t, handlers{stream: test.handler}, server.server(), client.client()...)
-			ctx, cancel := context.WithCancel(t.Context())
-			if test.timeout > 0 {
-				ctx, cancel = context.WithTimeout(t.Context(), test.timeout)
-			}
-			defer cancel()
-			s, err := conn.NewStream(ctx, test.desc, test.method)
-			if err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "the server has the stream", func() bool { return len(server.group.Snapshot().Circuits) == 1 })
-			if n := client.limit.Stats().Running; n != 1 {
-				t.Errorf("%d slots are taken", n)
-			}
-			test.use(t, s, env{conn, cancel})
-			client.check(t, test.client)
-			server.check(t, test.server)
-		})
+		for _, faults := range []*fault.Set{nil, faulttest.New(t)} { // with points that are off nothing is different
+			t.Run(fmt.Sprintf("%s, points %v", name, faults != nil), func(t *testing.T) {
+				noMoreGoroutines(t)
+				server, client := newJoints(t, breaker.DefaultPolicy(), WithFaults(faults)), newJoints(t, breaker.DefaultPolicy(), WithFaults(faults))
+				conn := serving(t, handlers{stream: test.handler}, server.server(), client.client()...)
+				ctx, cancel := context.WithCancel(t.Context())
+				if test.timeout > 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), test.timeout)
+				}
+				defer cancel()
+				s, err := conn.NewStream(ctx, test.desc, test.method)
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the server has the stream", func() bool { return len(server.group.Snapshot().Circuits) == 1 })
+				if n := client.limit.Stats().Running; n != 1 {
+					t.Errorf("%d slots are taken", n)
+				}
+				test.use(t, s, env{conn, cancel})
+				client.check(t, test.client)
+				server.check(t, test.server)
+			})
+		}
 	}
 }
 

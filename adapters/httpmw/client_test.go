@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/internal/faulttest"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/ramp"
@@ -405,10 +406,26 @@ func TestUpgradedConnectionHoldsNothing(t *testing.T) {
 
 // TestRandomCallsGiveEverythingBack has many callers and handlers misbehave at once.
 func TestRandomCallsGiveEverythingBack(t *testing.T) {
+	for name, rules := range map[string][]string{
+		"points off": nil,
+		"points on": {
+			`{"point":"httpmw.*","probability":0.02,"error":{"cause":"reset"}}`, `{"point":"httpmw.*","probability":0.02,"error":{"http_status":503}}`,
+			`{"point":"httpmw.*","probability":0.05,"delay":{"fixed":"2ms"}}`, `{"point":"httpmw.server*","probability":0.01,"panic":{}}`,
+			`{"point":"httpmw.client*","probability":0.01,"hang":{}}`, `{"point":"httpmw.*","probability":0.02,"drop":{}}`,
+			`{"point":"httpmw.*","probability":0.02,"truncate":{"after":100}}`, `{"point":"httpmw.*","probability":0.02,"corrupt":{"mode":"random"}}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) { randomCalls(t, rules) })
+	}
+}
+
+func randomCalls(t *testing.T, rules []string) {
 	rnd := random(t)
+	faults := faulttest.New(t)
+	faulttest.Put(t, faults, rules...)
 	noMoreGoroutines(t)
 	outer, guard := newLimit(t, limit.Config{Slots: 8, Queue: 4, Arriving: 8}), newGroup(t, breaker.DefaultPolicy())
-	s, _ := serving(t, Limit(outer, LimitOptions{})(Breaker(guard, func(*http.Request) string { return "x" }, BreakerOptions{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, _ := serving(t, Limit(outer, LimitOptions{})(Breaker(guard, func(*http.Request) string { return "x" }, BreakerOptions{})(Faults(faults, Caller{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/panic":
 			panic("oops")
@@ -433,14 +450,14 @@ func TestRandomCallsGiveEverythingBack(t *testing.T) {
 			io.Copy(w, r.Body)
 			io.WriteString(w, strings.Repeat("x", 5000))
 		}
-	}))))
+	})))))
 	p := breaker.DefaultPolicy()
 	p.Open.First, p.Open.Most, p.ProbeTimeout = time.Millisecond, 2*time.Millisecond, 20*time.Millisecond
 	f, err := NewFallback(FallbackOptions{Config: fallbackConfig()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := join(t, s, p, WithFallback(f))
+	j := join(t, s, p, WithFallback(f), WithFaults(faults))
 	paths := []string{"/panic", "/goexit", "/abort", "/500", "/slow", "/hijack", "/", "/", "/", "/"}
 	var callers sync.WaitGroup
 	var ok atomic.Int32
@@ -476,6 +493,7 @@ func TestRandomCallsGiveEverythingBack(t *testing.T) {
 		})
 	}
 	callers.Wait()
+	faulttest.Put(t, faults)
 	eventually(t, "no place is taken", func() bool { return j.limit.Stats().Admitted == 0 && outer.Stats().Admitted == 0 })
 	t.Logf("%d of %d calls were answered; client %+v, server %+v", ok.Load(), 16*40, j.group.Snapshot().Circuits[0].Counts, guard.Snapshot().Circuits[0].Counts)
 	if ok.Load() < 50 {

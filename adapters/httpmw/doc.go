@@ -8,6 +8,8 @@
 // Client: [NewClient] gives connections by a preset and puts a [Transport] upon them. The result of a call is known
 // once its body is read or closed, and counted then.
 //
+// [Faults] and [WithFaults] give handlers and calls fault points, beneath the joints.
+//
 // Do not use it to retry: a retry belongs outside, so that each try is asked for and counted. Do not use the limit
 // for long-lived streams together with short requests: a stream keeps its slot until it ends.
 //

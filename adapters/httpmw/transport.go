@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/ramp"
 )
@@ -27,6 +28,7 @@ type Transport struct {
 	circuit  func(*http.Request, breaker.Call) (breaker.Permit, error)
 	outcome  func(*http.Response, error) breaker.Outcome
 	fallback *Fallback
+	faults   *fault.Set
 }
 
 // Option gives a Transport one of its parts.
@@ -70,6 +72,7 @@ func NewTransport(base http.RoundTripper, opts ...Option) *Transport {
 	for _, opt := range opts {
 		opt(t)
 	}
+	t.strikable()
 	return t
 }
 

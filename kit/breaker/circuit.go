@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sync"
@@ -89,10 +90,18 @@ func (c *Circuit) allowOrdinary() (Permit, error) { return c.allow(Call{}) }
 // AllowCall is Allow for a call of which more is known.
 func (c *Circuit) AllowCall(call Call) (p Permit, err error) {
 	p.circuit, p.word = c, c.word.Load()
-	if p.word&flagBits != 0 {
-		p, err = c.allow(call)
+	if p.word&flagBits != 0 || c.core.faulty() {
+		p, err = c.allowExtra(call)
 	}
 	return
+}
+
+// allowExtra is for all that is seldom.
+func (c *Circuit) allowExtra(call Call) (Permit, error) {
+	if c.core.faulty() {
+		return c.allowStruck(context.Background(), call)
+	}
+	return c.allow(call)
 }
 
 func (c *Circuit) allow(call Call) (Permit, error) {

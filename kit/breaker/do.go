@@ -9,7 +9,7 @@ import (
 // WithOutcome. A context.Canceled of which ctx knows nothing is a failure: not the caller has left, but f gave up. A
 // call that panics, or that ends its goroutine, is a failure. The error is a [RejectedError] if f was not called.
 func (c *Circuit) Do(ctx context.Context, f func(ctx context.Context) error) error {
-	p, err := c.Allow()
+	p, err := c.allowFor(ctx)
 	if err != nil {
 		return err
 	}
@@ -18,11 +18,33 @@ func (c *Circuit) Do(ctx context.Context, f func(ctx context.Context) error) err
 
 // Do is [Circuit.Do] for the circuit of a key.
 func (g *Group[K]) Do(ctx context.Context, key K, f func(ctx context.Context) error) error {
-	p, err := g.Allow(key)
+	p, err := g.allowFor(ctx, key)
 	if err != nil {
 		return err
 	}
 	return p.run(ctx, &g.core, f)
+}
+
+// allowFor is Allow for a call that a fault may hold until ctx ends.
+func (c *Circuit) allowFor(ctx context.Context) (Permit, error) {
+	if c.core.faulty() {
+		return c.allowStruck(ctx, Call{})
+	}
+	return c.Allow()
+}
+
+func (g *Group[K]) allowFor(ctx context.Context, key K) (Permit, error) {
+	if !g.faulty() {
+		return g.Allow(key)
+	}
+	e := g.table.Load().find(key)
+	if e == nil {
+		if e = g.add(key); e == nil {
+			return Permit{}, nil
+		}
+	}
+	e.used.Store(1)
+	return e.allowStruck(ctx, Call{})
 }
 
 func (p *Permit) run(ctx context.Context, k *core, f func(ctx context.Context) error) error {

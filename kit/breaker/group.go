@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/clock"
+	"github.com/dougong-io/dougong/kit/fault"
 )
 
 // core is what the circuits of a group share.
@@ -20,6 +21,8 @@ type core struct {
 	outcome   func(error) Outcome
 	observer  Observer
 	plan      atomic.Pointer[plan]
+	allowing  *fault.Point
+	ending    *fault.Point
 }
 
 func (k *core) draw() uint32 {
@@ -120,8 +123,8 @@ func (g *Group[K]) Allow(key K) (p Permit, err error) {
 	if e.used.Load() == 0 {
 		e.used.Store(1)
 	}
-	if p.word = e.word.Load(); p.word&flagBits != 0 {
-		return e.allowOrdinary()
+	if p.word = e.word.Load(); p.word&flagBits != 0 || g.faulty() {
+		return e.AllowCall(Call{})
 	}
 	p.circuit = &e.Circuit
 	return

@@ -68,6 +68,12 @@ func (p *Permit) finish(o Outcome) {
 		c.tooLate(o)
 		return
 	}
+	if word&struck != 0 && o != Ignored {
+		var lost bool
+		if o, lost = c.ends(o); lost {
+			return
+		}
+	}
 	if State(word&stateBits) == HalfOpen {
 		c.probed(word, p.aux, o)
 		return

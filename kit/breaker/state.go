@@ -32,6 +32,7 @@ const (
 	stateBits  = 1<<4 - 1
 	shedding   = 1 << 4 // a fraction of the calls is refused
 	timed      = 1 << 5 // calls are timed
+	struck     = 1 << 6 // of a permit alone: its result passes a point
 	flagBits   = 1<<8 - 1
 	generation = 1 << 8
 )

@@ -23,6 +23,7 @@ type Fallback[K comparable, V any] struct {
 	size     func(K, V) int64
 	clone    func(V) V
 	observer Observer
+	points   points
 
 	mu     sync.Mutex // guards what follows
 	last   lru[K, V]
@@ -95,7 +96,7 @@ func New[K comparable, V any](config Config, opts ...Option[K, V]) (*Fallback[K,
 // has to heed its context. While a call succeeds and its key is known, Do allocates nothing unless it sets such
 // a deadline. Only what primary returned without an error is ever kept.
 func (f *Fallback[K, V]) Do(ctx context.Context, key K, primary func(ctx context.Context) (V, error)) (Result[V], error) {
-	value, err := f.call(ctx, primary)
+	value, err := f.call(ctx, key, primary)
 	if err == nil {
 		f.keep(key, value)
 		return f.answer(Result[V]{Value: value, Source: Primary})
@@ -103,7 +104,7 @@ func (f *Fallback[K, V]) Do(ctx context.Context, key K, primary func(ctx context
 	if errors.Is(ctx.Err(), context.Canceled) || f.when != nil && !f.when(err) {
 		return f.fail(err, err)
 	}
-	if value, age, ok := f.cached(key); ok {
+	if value, age, ok := f.cached(ctx, key); ok {
 		return f.answer(Result[V]{Value: value, Source: Cached, Age: age, Err: err})
 	}
 	if f.compute == nil {
@@ -124,14 +125,21 @@ func (f *Fallback[K, V]) Forget(key K) {
 	f.last.forget(key)
 }
 
-func (f *Fallback[K, V]) call(ctx context.Context, primary func(ctx context.Context) (V, error)) (V, error) {
+func (f *Fallback[K, V]) call(ctx context.Context, key K, primary func(ctx context.Context) (V, error)) (V, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok || f.config.Reserve == 0 {
-		return primary(ctx)
+		return f.primary(ctx, key, primary)
 	}
 	reserve := min(f.config.Reserve, time.Until(deadline)/2)
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-max(0, reserve)))
 	defer cancel()
+	return f.primary(ctx, key, primary)
+}
+
+func (f *Fallback[K, V]) primary(ctx context.Context, key K, primary func(ctx context.Context) (V, error)) (value V, err error) {
+	if err := hit(ctx, f.points.primary, key); err != nil {
+		return value, err
+	}
 	return primary(ctx)
 }
 
@@ -154,7 +162,10 @@ func (f *Fallback[K, V]) keep(key K, value V) {
 	f.mu.Unlock()
 }
 
-func (f *Fallback[K, V]) cached(key K) (value V, age time.Duration, ok bool) {
+func (f *Fallback[K, V]) cached(ctx context.Context, key K) (value V, age time.Duration, ok bool) {
+	if !f.finds(ctx, key) {
+		return value, 0, false
+	}
 	now := f.clock.Now()
 	f.mu.Lock()
 	value, age, ok = f.last.get(key, now, f.config.TTL)
@@ -171,7 +182,7 @@ func (f *Fallback[K, V]) cached(key K) (value V, age time.Duration, ok bool) {
 func (f *Fallback[K, V]) callDefault(ctx context.Context, key K, cause error) (V, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.config.DefaultTimeout)
 	defer cancel()
-	value, err := f.compute(ctx, key, cause)
+	value, err := f.secondary(ctx, key, cause)
 	if err != nil {
 		return value, fmt.Errorf("fallback: default failed: %w; after: %w", err, cause)
 	}
@@ -179,6 +190,13 @@ func (f *Fallback[K, V]) callDefault(ctx context.Context, key K, cause error) (V
 	f.counts.Default++
 	f.mu.Unlock()
 	return value, nil
+}
+
+func (f *Fallback[K, V]) secondary(ctx context.Context, key K, cause error) (value V, err error) {
+	if err := hit(ctx, f.points.fallback, key); err != nil {
+		return value, err
+	}
+	return f.compute(ctx, key, cause)
 }
 
 func (f *Fallback[K, V]) answer(r Result[V]) (Result[V], error) {

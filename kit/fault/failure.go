@@ -114,8 +114,14 @@ func (e *Error) Timeout() bool {
 	return ok && t.Timeout()
 }
 
-// Temporary is what [net.Error] asks for; it says the same as Timeout.
-func (e *Error) Temporary() bool { return e.Timeout() }
+// Temporary reports what the cause says of itself: a server goes on accepting after an error that is.
+func (e *Error) Temporary() bool {
+	t, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](e.Cause)
+	return ok && t.Temporary()
+}
 
 // Panicked is what an injected panic panics with.
 type Panicked struct {

@@ -159,7 +159,8 @@ func (g *Group) StopNow() error {
 }
 
 func (g *Group) run(ctx context.Context) error {
-	memberCtx := context.WithoutCancel(ctx)
+	memberCtx, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
 	started, state, cause := g.startAll(ctx, memberCtx)
 	serving := state == Ready
 	if serving {
@@ -185,7 +186,7 @@ func (g *Group) startAll(ctx, memberCtx context.Context) (started []*running, st
 		if ctx.Err() != nil {
 			return started, Draining, context.Cause(ctx)
 		}
-		r := start(memberCtx, m, g.died)
+		r := g.start(memberCtx, m)
 		started = append(started, r)
 		if state, cause = g.await(ctx, r, time.After(g.config.StartTimeout)); state != Ready {
 			return started, state, cause

@@ -26,6 +26,7 @@ type Option func(*options)
 type options struct {
 	now       func() time.Time
 	observers []Observer
+	points    points
 }
 
 // WithObserver adds an observer. Observers are called in the order in which they were added.

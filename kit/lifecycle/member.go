@@ -81,7 +81,7 @@ type running struct {
 }
 
 // start runs m in a goroutine of its own and sends it to died when Run returns; died has room for it.
-func start(ctx context.Context, m Member, died chan<- *running) *running {
+func (g *Group) start(ctx context.Context, m Member) *running {
 	r := &running{Member: m, ready: make(chan struct{}), ended: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	ready := sync.OnceFunc(func() { close(r.ready) })
@@ -90,9 +90,9 @@ func start(ctx context.Context, m Member, died chan<- *running) *running {
 		defer func() {
 			r.early = r.ctx.Err() == nil
 			close(r.ended)
-			died <- r
+			g.died <- r
 		}()
-		contain(&r.runErr, func() error { return r.Run(r.ctx, ready) })
+		contain(&r.runErr, func() error { return r.passed(g, ctx, ready) })
 	}()
 	return r
 }

@@ -15,6 +15,7 @@ type Limit struct {
 	base     time.Time // times below are durations since base
 	now      func() time.Time
 	observer Observer
+	points   points
 
 	mu        sync.Mutex  // guards what follows; observers are called without it
 	arriving  int         // places taken by requests between Admit and Start
@@ -104,6 +105,11 @@ func (l *Limit) Admit(deadline time.Time) (Permit, error) {
 // give way, and when the expected wait, plus a time that hardly any request stays below, ends after the
 // deadline. Those that have not called Start yet are no part of that wait: their input may never come.
 func (l *Limit) AdmitFor(r Request) (Permit, error) {
+	if l.points.admit.On() {
+		if err := l.struck(context.Background(), l.points.admit, r); err != nil {
+			return Permit{}, err
+		}
+	}
 	now, due, class := l.elapsed(), l.due(r.Deadline), r.Priority.class()
 	l.mu.Lock()
 	reason := l.refuses(now, due, class, r.Tenant)
@@ -132,6 +138,11 @@ func (l *Limit) Acquire(ctx context.Context) (Permit, error) { return l.AcquireF
 func (l *Limit) AcquireFor(ctx context.Context, r Request) (Permit, error) {
 	if deadline, ok := ctx.Deadline(); ok && (r.Deadline.IsZero() || deadline.Before(r.Deadline)) {
 		r.Deadline = deadline
+	}
+	if l.points.acquire.On() {
+		if err := l.struck(ctx, l.points.acquire, r); err != nil {
+			return Permit{}, err
+		}
 	}
 	now, due, class := l.elapsed(), l.due(r.Deadline), r.Priority.class()
 	l.mu.Lock()

@@ -25,6 +25,11 @@ func (p Permit) Start(ctx context.Context) error {
 	if p.limit == nil {
 		return errSpent
 	}
+	if p.limit.points.acquire.On() {
+		if err := p.struckAtStart(ctx); err != nil {
+			return err
+		}
+	}
 	l, s, now := p.limit, p.seat, p.limit.elapsed()
 	l.mu.Lock()
 	if s.serial != p.serial || s.phase != arriving {

@@ -31,6 +31,11 @@ type call struct {
 // Allow lets a call pass, or returns a [RejectedError]. In Full it takes no lock, does not read the clock and
 // does not allocate.
 func (r *Ramp) Allow(c Call) (Permit, error) {
+	if r.point.On() {
+		if err := r.struck(c); err != nil {
+			return Permit{}, err
+		}
+	}
 	if r.state.Load().full {
 		return Permit{}, nil
 	}

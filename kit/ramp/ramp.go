@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/clock"
+	"github.com/dougong-io/dougong/kit/fault"
 )
 
 // Ramp is the recovery of one thing. It begins in [Full]. This type is concurrency safe.
@@ -18,6 +19,7 @@ type Ramp struct {
 	clock    *clock.Clock
 	random   func() uint64
 	observer Observer
+	point    *fault.Point
 
 	state     atomic.Pointer[state]
 	rejected  atomic.Uint64
