@@ -11,9 +11,9 @@ import (
 // (Held, Memory, Goroutines, Burning) is not: what would go beyond has no effect, and counts as capped.
 type Ceiling struct {
 	Lifetime   time.Duration `json:"lifetime" doc:"The furthest that the expiry of a rule may be away."`
-	Share      float64       `json:"share" doc:"The greatest share of calls that a rule may strike, above 0 and at most 1."`
+	Share      float64       `json:"share" doc:"The greatest share of calls that one rule may strike, above 0 and at most 1. Rules add up."`
 	Rules      int           `json:"rules" doc:"Rules that one source may have."`
-	Delay      time.Duration `json:"delay" doc:"The longest that a rule may delay a call."`
+	Delay      time.Duration `json:"delay" doc:"The longest that one rule may delay a call. Rules add up."`
 	Burn       time.Duration `json:"burn" doc:"The longest that a rule may keep a processor busy for one call."`
 	Burning    int           `json:"burning" doc:"Processors that rules may keep busy at one moment."`
 	Held       int           `json:"held" doc:"Calls that rules may delay or hang at one moment."`
@@ -71,6 +71,23 @@ func (c Ceiling) Validate() error {
 		if !slices.Contains(effects, name) {
 			faults = append(faults, fmt.Errorf("forbidden: %q is no effect", shorten(name)))
 		}
+	}
+	return errors.Join(faults...)
+}
+
+// Allows reports everything that the rules of a document have beyond the ceiling if they are taken now.
+func (c Ceiling) Allows(d Document, now time.Time) error {
+	var faults []error
+	for i, r := range d.Rules {
+		if r.For > 0 {
+			r.Expires = now.Add(r.For)
+		}
+		if err := c.allows(&r, now); err != nil {
+			faults = append(faults, in(fmt.Sprintf("rules[%d]", i), err)...)
+		}
+	}
+	if len(d.Rules) > c.Rules {
+		faults = append(faults, fmt.Errorf("rules: there are %d; at most %d", len(d.Rules), c.Rules))
 	}
 	return errors.Join(faults...)
 }

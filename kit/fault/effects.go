@@ -67,18 +67,25 @@ const page = 4096
 
 // hold keeps memory until the rule lets go.
 func (s *Set) hold(t *tally, m *Memory) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.until == nil || !m.Leak && t.ballast != nil {
+	if !m.Leak && t.loaded.Swap(true) {
 		return
 	}
 	if !take(&s.room.memory, m.Bytes, s.config.Ceiling.Memory) {
 		t.capped.Add(1)
+		t.loaded.Store(false)
 		return
 	}
+	// With no lock held: this takes a while, and a kill switch must not wait for it.
 	b := make([]byte, m.Bytes)
 	for i := 0; i < len(b); i += page {
 		b[i] = 1 // resident, not only reserved
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.until == nil {
+		s.room.memory.Add(-m.Bytes)
+		t.loaded.Store(false)
+		return
 	}
 	t.ballast, t.room = append(t.ballast, b), &s.room
 }

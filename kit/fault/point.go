@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -20,8 +21,8 @@ type Point struct {
 func (p *Point) On() bool { return !compiledOut && p != nil && p.armed.Load() != nil }
 
 // Hit has the rules that match strike the call, in order: it waits, burns, holds or panics as they say, and returns
-// the first error, which is an [*Error], or the cause of ctx if that ended while the call was held. An attribute that
-// the point's Def does not name is for no rule's use.
+// the first error, which is an [*Error], or the cause of ctx if that ended while the call was held. A rule that asks for an
+// attribute which the point's Def does not name never strikes.
 //
 // Call it with no lock held, and where an error can be returned as the boundary would return its own. Where bytes pass
 // or messages can be lost, call Damage instead: Hit leaves those effects out.
@@ -90,7 +91,7 @@ func (p *Point) strike(ctx context.Context, attrs []Attr, bytes bool) (Damage, e
 func (p *Point) record(ctx context.Context, t *tally, attrs []Attr) bool {
 	s := p.set
 	now := s.now()
-	if t.over() || t.expired(now) {
+	if !t.stands.Load() || t.expired(now) { // a call that one rule held passes the next when a kill switch lets it go
 		t.struck.Add(-1)
 		return false
 	}
@@ -101,7 +102,7 @@ func (p *Point) record(ctx context.Context, t *tally, attrs []Attr) bool {
 	if len(attrs) > 0 {
 		h.Attributes = make(map[string]string, len(attrs))
 		for _, a := range attrs {
-			h.Attributes[a.Key] = shorten(a.Value)
+			h.Attributes[a.Key] = strings.Clone(shorten(a.Value))
 		}
 	}
 	s.journal.add(h)

@@ -235,8 +235,8 @@ func copied[T any](p *T) *T {
 }
 
 func checkID(id string) error {
-	if id == "" || len(id) > maxName || strings.ContainsFunc(id, func(c rune) bool { return !nameByte(c) }) {
-		return fmt.Errorf("%q is no name: 1 to %d letters, digits, dots, _ and -", shorten(id), maxName)
+	if strings.Trim(id, ".") == "" || len(id) > maxName || strings.ContainsFunc(id, func(c rune) bool { return !nameByte(c) }) {
+		return fmt.Errorf("%q is no name: 1 to %d letters, digits, dots, _ and -, and not dots alone", shorten(id), maxName)
 	}
 	return nil
 }
@@ -253,5 +253,5 @@ func shorten(s string) string {
 	if len(s) <= 64 {
 		return s
 	}
-	return s[:64] + "… (" + strconv.Itoa(len(s)) + " bytes)"
+	return strings.ToValidUTF8(s[:64], "") + "… (" + strconv.Itoa(len(s)) + " bytes)"
 }

@@ -98,7 +98,17 @@ func (s *Set) Apply(source string, d Document) error {
 	return s.change(source, func(*layer) (bool, []Rule, error) { return d.Kill, d.Rules, nil })
 }
 
-// Put adds one rule to those of a source, or replaces the one with its id.
+// Replace is Apply that leaves the kill switch of the source as it is.
+func (s *Set) Replace(source string, rules []Rule) error {
+	d := Document{Version: Version, Rules: rules}
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("fault: %s: %w", source, err)
+	}
+	return s.change(source, func(l *layer) (bool, []Rule, error) { return l.kill, rules, nil })
+}
+
+// Put adds one rule to those of a source, or replaces the one with its id. Where the source has as many rules as it may, those
+// that have ended make room.
 func (s *Set) Put(source string, r Rule) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("fault: %s: %w", source, errors.Join(in("rule", err)...))
@@ -108,6 +118,11 @@ func (s *Set) Put(source string, r Rule) error {
 		if i := slices.IndexFunc(rules, func(other Rule) bool { return other.ID == r.ID }); i >= 0 {
 			rules[i] = r
 			return l.kill, rules, nil
+		}
+		for i := 0; len(rules) >= s.config.Ceiling.Rules && i < len(l.rules); i++ {
+			if t := l.rules[i]; t.over() || t.expired(s.now()) {
+				rules = slices.DeleteFunc(rules, func(r Rule) bool { return r.ID == t.rule.ID })
+			}
 		}
 		return l.kill, append(rules, r), nil
 	})
@@ -183,20 +198,25 @@ func (s *Set) changeLocked(source string, edit func(*layer) (bool, []Rule, error
 			changes = append(changes, Change{Source: source, Rule: t.rule.ID, State: Removed})
 		}
 	}
+	before := *l
+	l.kill, l.rules, l.applied = kill, next, s.now()
+	s.rearm()
 	for _, t := range next {
-		if !slices.Contains(l.rules, t) {
-			changes = append(changes, Change{Source: source, Rule: t.rule.ID, State: Active})
+		if !slices.Contains(before.rules, t) {
+			state := s.ruleStatus(t).State
+			changes = append(changes, Change{Source: source, Rule: t.rule.ID, State: state})
+			if state == Expired {
+				t.stop() // it has been told
+			}
 		}
 	}
-	if kill != l.kill {
+	if kill != before.kill {
 		state := Released
 		if kill {
 			state = Killed
 		}
 		changes = append(changes, Change{Source: source, State: state})
 	}
-	l.kill, l.rules, l.applied = kill, next, s.now()
-	s.rearm()
 	return changes, nil
 }
 
@@ -209,7 +229,7 @@ func (s *Set) admit(source string, l *layer, rules []Rule) ([]*tally, error) {
 	var faults []error
 	next := make([]*tally, 0, len(rules))
 	for i, r := range rules {
-		if same := slices.IndexFunc(l.rules, func(t *tally) bool { return reflect.DeepEqual(t.rule, r) }); same >= 0 {
+		if same := slices.IndexFunc(l.rules, func(t *tally) bool { return t.rule.ID == r.ID && reflect.DeepEqual(t.rule, r) }); same >= 0 {
 			next = append(next, l.rules[same])
 			continue
 		}
@@ -221,7 +241,7 @@ func (s *Set) admit(source string, l *layer, rules []Rule) ([]*tally, error) {
 			faults = append(faults, in(fmt.Sprintf("rules[%d]", i), err)...)
 			continue
 		}
-		next = append(next, newTally(source, r))
+		next = append(next, newTally(source, r, now))
 	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrCeiling, errors.Join(faults...))
@@ -335,14 +355,15 @@ func (s *Set) killed() bool {
 	return false
 }
 
-// overridden reports whether a source that comes first has a rule of the same id, be it over or not: a rule does not
-// come up from below one that has ended.
+// overridden reports whether a source that comes first has a rule of the same id that has not ended.
 func (s *Set) overridden(t *tally) bool {
 	for _, name := range s.config.Sources {
 		if name == t.source {
 			return false
 		}
-		if slices.ContainsFunc(s.layers[name].rules, func(other *tally) bool { return other.rule.ID == t.rule.ID }) {
+		if slices.ContainsFunc(s.layers[name].rules, func(other *tally) bool {
+			return other.rule.ID == t.rule.ID && !other.over() && !other.expired(s.now())
+		}) {
 			return true
 		}
 	}
@@ -364,9 +385,13 @@ type room struct {
 
 // take adds n if that is within most.
 func take(counter *atomic.Int64, n, most int64) bool {
-	if counter.Add(n) <= most {
-		return true
+	for {
+		now := counter.Load()
+		if n > most-now {
+			return false
+		}
+		if counter.CompareAndSwap(now, now+n) {
+			return true
+		}
 	}
-	counter.Add(-n)
-	return false
 }

@@ -10,7 +10,8 @@ import (
 // State is what has become of a rule.
 type State string
 
-// The states of rules; and, of a kill switch in a [Change], Killed and Released.
+// The states of rules; and, of a kill switch in a [Change], Killed and Released. A rule that begins is told with the
+// state that it begins in.
 const (
 	Active     State = "active"
 	Unmatched  State = "unmatched" // no point that there is now can be struck by it
@@ -108,9 +109,6 @@ func (s *Set) Status() Status {
 func (s *Set) ruleStatus(t *tally) RuleStatus {
 	line := RuleStatus{
 		Source: t.source, ID: t.rule.ID, Seen: t.seen.Load(), Hits: t.struck.Load(), Capped: t.capped.Load(), Points: s.reach(t), Rule: t.rule.own(),
-	}
-	if t.rule.Count > 0 {
-		line.Hits = min(line.Hits, t.rule.Count) // a loser of the race for the last one is counted for a moment
 	}
 	if last := t.last.Load(); last != 0 {
 		line.Last = new(time.Unix(0, last))

@@ -16,16 +16,19 @@ type tally struct {
 	needs  Effects
 	point  pattern
 	where  []condition
+	ends   time.Time // the same moment as rule.Expires, on a clock that nobody sets back; zero: never
 
 	seen    atomic.Int64 // calls that it matched
 	struck  atomic.Int64
 	capped  atomic.Int64 // that the ceiling let go
 	last    atomic.Int64 // when it struck last, Unix nanoseconds
+	stands  atomic.Bool  // it is in force, or holds what it took while it was
 	ended   atomic.Bool  // for ever: expired, or taken away
+	loaded  atomic.Bool  // it has its ballast, or is about to
 	retired atomic.Bool  // that its count is used up has been told
 
 	mu      sync.Mutex    // guards what follows; never held while something waits
-	until   chan struct{} // closed when what the rule holds is let go; nil: it holds nothing
+	until   chan struct{} // closed when what the rule holds is let go; nil: it does not stand
 	ballast [][]byte
 	room    *room // that the ballast counts in
 }
@@ -35,8 +38,11 @@ type condition struct {
 	value pattern
 }
 
-func newTally(source string, r Rule) *tally {
+func newTally(source string, r Rule, now time.Time) *tally {
 	t := &tally{source: source, rule: r, point: compile(r.Point)}
+	if !r.Expires.IsZero() {
+		t.ends = now.Add(r.Expires.Sub(now)) // with the monotonic reading of now
+	}
 	t.effect, t.needs, _ = r.effect()
 	for key, value := range r.Where {
 		t.where = append(t.where, condition{key, compile(value)})
@@ -47,8 +53,14 @@ func newTally(source string, r Rule) *tally {
 	return t
 }
 
-// reaches reports whether the rule may strike a point: its name matches, and it can do what the rule wants.
+// reaches reports whether the rule may strike a point: its name matches, it can do what the rule wants, and it tells
+// the attributes that the rule asks for.
 func (t *tally) reaches(d Def) bool {
+	for i := range t.where {
+		if !slices.Contains(d.Attrs, t.where[i].key) || t.needs&Skew != 0 {
+			return false // the reading of a clock has no attributes
+		}
+	}
 	if d.Guarded {
 		if pkg, _, _ := strings.Cut(d.Name, "."); !strings.HasPrefix(t.point.first, pkg+".") {
 			return false
@@ -86,11 +98,7 @@ func (t *tally) draw(r *source) bool {
 		return false
 	}
 	if t.rule.Count > 0 {
-		if n := t.struck.Add(1); n > t.rule.Count {
-			t.struck.Add(-1)
-			return false
-		}
-		return true
+		return take(&t.struck, 1, t.rule.Count)
 	}
 	t.struck.Add(1)
 	return true
@@ -98,8 +106,9 @@ func (t *tally) draw(r *source) bool {
 
 func (t *tally) exhausted() bool { return t.rule.Count > 0 && t.struck.Load() >= t.rule.Count }
 
+// expired reports whether the rule's time is over by the wall, or would be if nobody had set that back.
 func (t *tally) expired(now time.Time) bool {
-	return !t.rule.Expires.IsZero() && !now.Before(t.rule.Expires)
+	return !t.ends.IsZero() && (!now.Before(t.ends) || !now.Round(0).Before(t.rule.Expires))
 }
 
 func (t *tally) over() bool { return t.ended.Load() }
@@ -116,6 +125,7 @@ func (t *tally) begin() {
 	defer t.mu.Unlock()
 	if t.until == nil {
 		t.until = make(chan struct{})
+		t.stands.Store(true)
 	}
 }
 
@@ -126,12 +136,14 @@ func (t *tally) release() {
 	if t.until == nil {
 		return
 	}
+	t.stands.Store(false)
 	close(t.until)
 	t.until = nil
 	for _, b := range t.ballast {
 		t.room.memory.Add(-int64(len(b)))
 	}
 	t.ballast = nil
+	t.loaded.Store(false)
 }
 
 // held is closed when the rule lets go; nil if it has.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faultnet"
@@ -12,9 +13,9 @@ import (
 var (
 	pointAdmit   = fault.Def{Name: "limit.admit", Doc: "A request asks to be admitted. An error refuses it as if the queue were full.", Attrs: []string{"tenant"}, Effects: fault.Call}
 	pointAcquire = fault.Def{Name: "limit.acquire", Doc: "A request asks for a slot. An error refuses it as if the queue were full.", Attrs: []string{"tenant"}, Effects: fault.Call}
-	pointAccept  = fault.Def{Name: "limit.accept", Doc: "A listener has accepted a connection.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes}
-	pointRead    = fault.Def{Name: "limit.read", Doc: "A server reads from a connection.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes}
-	pointWrite   = fault.Def{Name: "limit.write", Doc: "A server writes to a connection.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes}
+	pointAccept  = fault.Def{Name: "limit.accept", Doc: "A listener has accepted a connection. An error or a drop closes it.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes, Guarded: true}
+	pointRead    = fault.Def{Name: "limit.read", Doc: "A server reads from a connection.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes, Guarded: true}
+	pointWrite   = fault.Def{Name: "limit.write", Doc: "A server writes to a connection.", Attrs: []string{"network", "local", "remote"}, Effects: fault.Bytes, Guarded: true}
 )
 
 type points struct{ admit, acquire *fault.Point }
@@ -26,11 +27,25 @@ func WithFaults(set *fault.Set) Option {
 }
 
 // WithConnFaults has the points limit.accept, limit.read and limit.write of a set strike connections, beneath what
-// judges how slow they are: a read that is held is a client that owes bytes.
+// judges how slow they are: a read that is held is a client that owes bytes. An error at limit.accept closes the
+// connection and no more, unless its cause is temporary: to a server it would be the end of its listener, which no rule
+// could take back. A panic at any of them ends the process, since servers do not recover there.
 func WithConnFaults(set *fault.Set) ConnOption {
 	return func(l *Listener) {
 		p := faultnet.Points{Accept: set.Point(pointAccept), Read: set.Point(pointRead), Write: set.Point(pointWrite)}
-		l.Listener = faultnet.Listener(l.Listener, p)
+		l.Listener = struckListener{faultnet.Listener(l.Listener, p)}
+	}
+}
+
+// struckListener goes on after an injected error that would end a server.
+type struckListener struct{ net.Listener }
+
+func (l struckListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if e, ok := errors.AsType[*fault.Error](err); !ok || e.Temporary() {
+			return c, err
+		}
 	}
 }
 

@@ -1,6 +1,10 @@
 package pool
 
-import "io"
+import (
+	"fmt"
+	"io"
+	"math"
+)
 
 // Buffer is a lease of a byte buffer. It may be copied; all copies are the same buffer and end together. It is for one
 // goroutine at a time. All methods panic with a [MisuseError] once it is released.
@@ -18,17 +22,26 @@ func (b Buffer) Bytes() []byte { return b.held().data }
 func (b Buffer) SetBytes(p []byte) { b.held().data = p }
 
 // Grow makes room for n more bytes, if there is less. It takes a larger buffer from the pool, copies what there is, and
-// gives the smaller one back.
+// gives the smaller one back. More bytes than an int can count are a [MisuseError]; a negative n is 0.
 func (b Buffer) Grow(n int) {
-	block := b.held()
-	if n <= cap(block.data)-len(block.data) {
-		return
+	if !b.held().fits(n) {
+		b.grow(n).Release()
+	}
+}
+
+func (b *block) fits(n int) bool { return n <= cap(b.data)-len(b.data) }
+
+// grow makes room for n more bytes, and returns the memory that this leaves, which holds what it did.
+func (b Buffer) grow(n int) (outgrown Buffer) {
+	block := b.block
+	if n > math.MaxInt-len(block.data) {
+		b.misused(fmt.Sprintf("a buffer that holds %d bytes was asked for room for %d more", len(block.data), n))
 	}
 	// At least half as much again, so that a buffer that grows in small steps is not copied each time.
-	larger, gen := block.home.get(max(len(block.data)+n, cap(block.data)+cap(block.data)/2))
-	block.swap(larger)
-	block.data = append(block.data, larger.data...)
-	Buffer{larger, gen}.Release()
+	other, gen := block.home.get(max(len(block.data)+n, cap(block.data)+cap(block.data)/2))
+	block.swap(other)
+	block.data = append(block.data, other.data...)
+	return Buffer{other, gen}
 }
 
 // swap swaps the memory of two blocks that are out, and what of the pool's room goes with it.
@@ -39,10 +52,15 @@ func (b *block) swap(other *block) {
 	other.cell.bytes.Store(had)
 }
 
-// Write appends p. It never fails.
+// Write appends p, which may be some of what the buffer holds itself. It never fails.
 func (b Buffer) Write(p []byte) (int, error) {
-	b.Grow(len(p))
-	b.block.data = append(b.block.data, p...)
+	block := b.held()
+	if block.fits(len(p)) {
+		block.data = append(block.data, p...)
+		return len(p), nil
+	}
+	b.grow(len(p)).Release()
+	block.data = append(block.data, p...)
 	return len(p), nil
 }
 
@@ -61,19 +79,19 @@ func (b Buffer) Writer() io.Writer {
 // Release gives the buffer back. Of several calls all but one panic.
 func (b Buffer) Release() {
 	if b.block == nil || !b.block.cell.end(b.gen) {
-		b.ended("a buffer was released twice")
+		b.misused("a buffer was released twice")
 	}
 	b.block.home.put(b.block)
 }
 
 func (b Buffer) held() *block {
 	if b.block == nil || !b.block.cell.live(b.gen) {
-		b.ended("a buffer was used after it was released")
+		b.misused("a buffer was used after it was released")
 	}
 	return b.block
 }
 
-func (b Buffer) ended(what string) {
+func (b Buffer) misused(what string) {
 	if b.block == nil {
 		panic(&MisuseError{What: "a buffer that came from no pool was used"})
 	}

@@ -2,7 +2,10 @@ package pool
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -93,6 +96,63 @@ func TestGrowKeepsWhatThereIs(t *testing.T) {
 	}
 	if n := b.Snapshot().Gets; n > 12 {
 		t.Errorf("%d bytes in small steps were copied %d times", len(want), n-1)
+	}
+}
+
+// TestBufferIsWrittenToItself: what it outgrows is nobody else's before it has been written. With -tags
+// dougong_pooldebug it would be poison by then.
+func TestBufferIsWrittenToItself(t *testing.T) {
+	for name, write := range map[string]func(Buffer, []byte){
+		"Write":  func(b Buffer, p []byte) { b.Write(p) },
+		"Writer": func(b Buffer, p []byte) { b.Writer().Write(p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBuffers(t, DefaultBuffersConfig())
+			buf := b.Get(0)
+			buf.Write([]byte("ab"))
+			for range 14 {
+				write(buf, buf.Bytes())
+			}
+			write(buf, buf.Bytes()[1:])
+			twice := strings.Repeat("ab", 1<<14)
+			if string(buf.Bytes()) != twice+twice[1:] {
+				t.Errorf("%d bytes, not all of them as they were written", len(buf.Bytes()))
+			}
+			buf.Release()
+			if s := b.Snapshot(); s.InUse != 0 {
+				t.Errorf("what it outgrew is not given back: %+v", s)
+			}
+		})
+	}
+}
+
+// TestGrowthBeyondAnyMemoryPanics, and the buffer stays as it is.
+func TestGrowthBeyondAnyMemoryPanics(t *testing.T) {
+	b := newBuffers(t, DefaultBuffersConfig())
+	buf := b.Get(100)
+	buf.Write([]byte("what there is"))
+	for _, n := range []int{math.MaxInt, math.MaxInt - len("what there is") + 1} {
+		wantMisuse(t, fmt.Sprintf("holds 13 bytes was asked for room for %d more", n), func() { buf.Grow(n) })
+	}
+	for _, n := range []int{math.MaxInt - len("what there is"), math.MaxInt / 2} { // an int, but no memory
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("grown by %d", n)
+				}
+			}()
+			buf.Grow(n)
+		}()
+	}
+	if string(buf.Bytes()) != "what there is" {
+		t.Errorf("%q", buf.Bytes())
+	}
+	buf.Grow(-1)
+	buf.Release()
+	s := b.Snapshot()
+	wantSum(t, s, DefaultBuffersConfig().MaxBytes)
+	if s.Gets != 1 || s.News != 1 {
+		t.Errorf("buffers that could not be made are counted: %+v", s)
 	}
 }
 

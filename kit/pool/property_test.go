@@ -56,7 +56,16 @@ func (h *holder) step(t *testing.T) {
 	if !bytes.Equal(it.buffer.Bytes(), it.want) {
 		t.Errorf("a buffer holds what was not put into it")
 	}
-	switch p := text(); h.rnd.IntN(7) {
+	switch p := text(); h.rnd.IntN(8) {
+	case 5: // of what it holds
+		own := it.buffer.Bytes()
+		if len(own) > 10_000 {
+			own = own[:0]
+		}
+		from := h.rnd.IntN(len(own) + 1)
+		own = own[from : from+h.rnd.IntN(len(own)-from+1)]
+		it.buffer.Write(own)
+		it.want = append(it.want, it.want[from:from+len(own)]...)
 	case 0:
 		it.buffer.Write(p)
 		it.want = append(it.want, p...)

@@ -55,7 +55,7 @@ func (a admin) changing(change func(*http.Request) ([]string, error)) http.Handl
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		var changed Changed
+		changed := Changed{Rules: []fault.RuleStatus{}}
 		for _, rule := range a.set.Status().Rules {
 			if rule.Source == a.source && slices.Contains(ids, rule.ID) {
 				changed.Rules = append(changed.Rules, rule)
@@ -74,7 +74,11 @@ func (a admin) replace(r *http.Request) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.set.Apply(a.source, d); err != nil {
+	apply := func() error { return a.set.Replace(a.source, d.Rules) }
+	if d.Kill {
+		apply = func() error { return a.set.Apply(a.source, d) }
+	}
+	if err := apply(); err != nil {
 		return nil, err
 	}
 	ids := make([]string, len(d.Rules))
@@ -85,7 +89,7 @@ func (a admin) replace(r *http.Request) ([]string, error) {
 }
 
 func (a admin) clear(*http.Request) ([]string, error) {
-	return nil, a.set.Apply(a.source, fault.Document{Version: fault.Version})
+	return nil, a.set.Replace(a.source, nil)
 }
 
 func (a admin) put(r *http.Request) ([]string, error) {

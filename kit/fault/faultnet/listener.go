@@ -1,11 +1,6 @@
 package faultnet
 
-import (
-	"errors"
-	"net"
-
-	"github.com/dougong-io/dougong/kit/fault"
-)
+import "net"
 
 // Listener returns inner with the point Accept after it, whose connections have the others around them; inner itself
 // if there are none.
@@ -52,9 +47,6 @@ func (l *listener) pass(c net.Conn) (dropped bool, err error) {
 	ctx := l.gate.enter()
 	defer ctx.leave()
 	damage, err := l.points.Accept.Damage(ctx, (&conn{Conn: c}).attrs()...)
-	if e, ok := err.(*fault.Error); ok {
-		err = acceptError{e}
-	}
 	passed = err == nil && !damage.Drop
 	return damage.Drop, err
 }
@@ -63,20 +55,3 @@ func (l *listener) Close() error {
 	l.gate.close()
 	return l.Listener.Close()
 }
-
-// acceptError is temporary if its cause is: a server that has too many files open waits, and goes on accepting.
-type acceptError struct{ *injected }
-
-type injected = fault.Error // a name that does not hide the method Error
-
-// Temporary is what a server asks an error of Accept.
-func (e acceptError) Temporary() bool {
-	t, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](e.Cause)
-	return ok && t.Temporary()
-}
-
-// Unwrap returns the injected error.
-func (e acceptError) Unwrap() error { return e.injected }
