@@ -63,7 +63,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	for _, name := range append([]string{processName}, services...) {
 		stateMetrics.Begin(name)
 	}
-	if a.faults, err = newFaults(cfg.Faults, a.log); err != nil {
+	if a.faults, err = newFaults(cfg.Faults, a.log, a.metrics); err != nil {
 		return nil, fmt.Errorf("faults: %w", err)
 	}
 	if a.faults != nil && cfg.Faults.File != "" {
@@ -74,7 +74,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	if err := a.buildServers(httpMetrics, logs); err != nil {
 		return nil, err
 	}
-	if a.coordination, err = newCoordination(cfg.Coordination, a.log, a.metrics); err != nil {
+	if a.coordination, err = newCoordination(cfg.Coordination, a.log, a.metrics, a.faults); err != nil {
 		return nil, fmt.Errorf("coordination.%w", err)
 	}
 	var members []lifecycle.Member
@@ -107,7 +107,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
 	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain})
-	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states))
+	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	deps.Faults, deps.Observer, deps.ConnObserver = nil, adminMetrics{httpMetrics}, conns.Observer("admin")
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
 		Deps:       deps,
-		Metrics:    a.metrics.Handler(),
+		Metrics:    a.metrics.Handler(prom.WithFaults(a.faults)),
 		Status:     func(context.Context) any { return a.status() },
 		Invariants: func(context.Context) any { return a.invariants() },
 	})

@@ -13,11 +13,12 @@ import (
 	"github.com/dougong-io/dougong/adapters/etcd"
 	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
 )
 
 // CoordinationConfig names the engine by which processes agree on what is in force.
 type CoordinationConfig struct {
-	URL          string         `json:"url" doc:"etcd://HOST:PORT[,HOST:PORT...], or etcds:// for TLS: where policies come from that change while the process runs. Empty: from nowhere, those of this file are in force."`
+	URL          string         `json:"url" doc:"etcd://HOST:PORT[,HOST:PORT...], or etcds:// for TLS: where policies and fault rules come from that change while the process runs. Empty: from nowhere, what this file says is in force."`
 	Prefix       string         `json:"prefix" doc:"What the names of all keys begin with; ends with a slash."`
 	Cache        string         `json:"cache" doc:"File that keeps what is in force for the next start, one for each process; empty: none."`
 	Username     string         `json:"username" doc:"User name for etcd's own authentication; empty: none."`
@@ -69,7 +70,7 @@ func redacted(s string) string {
 }
 
 // newCoordination returns the source of live policies, nil if there is none.
-func newCoordination(c CoordinationConfig, log *slog.Logger, r *prom.Registry) (*etcd.Source, error) {
+func newCoordination(c CoordinationConfig, log *slog.Logger, r *prom.Registry, faults *fault.Set) (*etcd.Source, error) {
 	o := &coordinationObserver{
 		log:     log,
 		applied: r.Counter(prom.Opts{Name: "dougong_coordination_applied_total", Help: "Live values that were put into force."}),
@@ -84,7 +85,11 @@ func newCoordination(c CoordinationConfig, log *slog.Logger, r *prom.Registry) (
 	if err != nil {
 		return nil, err
 	}
-	return etcd.New(config, etcd.WithObserver(o))
+	source, err := etcd.New(config, etcd.WithObserver(o), etcd.WithFaults(faults))
+	if err != nil || faults == nil {
+		return source, err
+	}
+	return source, etcd.WatchFaults(source, faults)
 }
 
 // watchPolicies binds the policies of the services that there are.

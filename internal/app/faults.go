@@ -1,17 +1,13 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
+	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/fault"
@@ -34,16 +30,40 @@ func (c FaultsConfig) Validate() error {
 	if c.Ceiling.Lifetime == fault.Forever { // for tests of Go programs only
 		return errors.New("ceiling.lifetime: is for ever")
 	}
+	if !c.Enabled && c.File != "" {
+		return errors.New("file: has no effect: enabled is false")
+	}
 	return nil
 }
 
-func newFaults(c FaultsConfig, log *slog.Logger) (*fault.Set, error) {
+func newFaults(c FaultsConfig, log *slog.Logger, r *prom.Registry) (*fault.Set, error) {
+	metrics := prom.NewFaults(r)
 	if !c.Enabled {
 		return nil, nil
 	}
 	config := fault.DefaultConfig()
 	config.Ceiling = c.Ceiling
-	return fault.New(config, fault.WithObserver(&faultLog{log: log}))
+	set, err := fault.New(config, fault.WithObserver(faultObservers{metrics.Observer(), &faultLog{log: log}}))
+	if err != nil {
+		return nil, err
+	}
+	metrics.Watch(set)
+	return set, nil
+}
+
+// faultObservers tells each of them.
+type faultObservers []fault.Observer
+
+func (all faultObservers) Struck(ctx context.Context, h fault.Hit) {
+	for _, o := range all {
+		o.Struck(ctx, h)
+	}
+}
+
+func (all faultObservers) Changed(c fault.Change) {
+	for _, o := range all {
+		o.Changed(c)
+	}
 }
 
 // serveFaults puts the faults on the admin port.
@@ -65,83 +85,6 @@ func (a *App) runFaults(ctx context.Context, ready func()) error {
 		return nil
 	}
 	return a.faultFile.run(ctx)
-}
-
-// faultFile is a source of rules.
-type faultFile struct {
-	path string
-	set  *fault.Set
-	log  *slog.Logger
-	last []byte // nil: no file
-	said error  // what was reported last
-}
-
-const faultFileInterval = time.Second
-
-// newFaultFile reads the file for the first time. A bad one is refused now, when somebody looks.
-func newFaultFile(path string, set *fault.Set, log *slog.Logger) (*faultFile, error) {
-	f := &faultFile{path: path, set: set, log: log}
-	return f, f.read()
-}
-
-func (f *faultFile) run(ctx context.Context) error {
-	tick := time.NewTicker(faultFileInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		err := f.read()
-		if err != nil && (f.said == nil || f.said.Error() != err.Error()) {
-			f.log.Error("fault rules refused: those in force stay", "error_code", "fault_file_refused", "file", f.path, "error", err)
-		}
-		f.said = err
-	}
-}
-
-// read applies the file if it is another than last time. One that is not there has no rules; one that cannot be read
-// or is wrong changes nothing.
-func (f *faultFile) read() error {
-	data, err := readBounded(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		data = nil
-	} else if err != nil {
-		return err
-	}
-	if bytes.Equal(data, f.last) && (data == nil) == (f.last == nil) {
-		return nil
-	}
-	document := fault.Document{Version: fault.Version}
-	if data != nil {
-		if document, err = fault.ParseKept(data); err != nil {
-			return err
-		}
-	}
-	if err := f.set.Apply(fault.File, document); err != nil {
-		return err
-	}
-	f.last = data
-	return nil
-}
-
-const maxFaultFile = 1 << 20
-
-func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFaultFile+1))
-	if err == nil && len(data) > maxFaultFile {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxFaultFile)
-	}
-	if data == nil && err == nil {
-		data = []byte{}
-	}
-	return data, err
 }
 
 // faultLog writes a line for each change of a rule, and one for its first hit: an injected failure must never be
@@ -179,15 +122,16 @@ func (l *faultLog) Changed(c fault.Change) {
 	l.mu.Lock()
 	delete(l.told, [2]string{c.Source, c.Rule})
 	l.mu.Unlock()
-	if c.Rule == "" {
-		l.log.Warn("fault kill switch "+string(c.State), "error_code", "fault_kill_switch", "source", c.Source)
-		return
+	switch {
+	case c.Rule != "" && c.State == fault.Active:
+		l.log.Warn("fault rule active", "error_code", "fault_active", "source", c.Source, "rule", c.Rule)
+	case c.Rule != "":
+		l.log.Info("fault rule "+string(c.State), "source", c.Source, "rule", c.Rule)
+	case c.State == fault.Killed:
+		l.log.Warn("fault kill switch thrown", "error_code", "fault_kill_switch", "source", c.Source)
+	default:
+		l.log.Warn("fault kill switch released", "error_code", "fault_kill_switch", "source", c.Source)
 	}
-	level, code := slog.LevelInfo, ""
-	if c.State == fault.Active {
-		level, code = slog.LevelWarn, "fault_active"
-	}
-	l.log.Log(context.Background(), level, "fault rule "+string(c.State), "error_code", code, "source", c.Source, "rule", c.Rule)
 }
 
 // faultsStatus is what /statusz shows of faults: little, and nothing while there are none.

@@ -17,7 +17,7 @@ import (
 	"github.com/dougong-io/dougong/prove/live"
 	"github.com/dougong-io/dougong/prove/load"
 	"github.com/dougong-io/dougong/prove/load/schedule"
-	loadreport "github.com/dougong-io/dougong/prove/report"
+	provereport "github.com/dougong-io/dougong/prove/report"
 )
 
 // LoadArgs is what `dougong load` was told. Texts are as a person writes them.
@@ -338,15 +338,15 @@ func (a *LoadArgs) remote(plan *load.Plan) error {
 
 func (a *LoadArgs) openReports() (reports[*load.Result], error) {
 	return openReports([]pendingReport[*load.Result]{
-		{path: a.HTML, write: loadreport.WriteHTML},
-		{path: a.JSON, write: loadreport.WriteJSON},
-		{path: a.CSV, write: loadreport.WriteCSV},
-		{path: a.JUnit, write: loadreport.WriteJUnit},
+		{path: a.HTML, write: provereport.WriteHTML},
+		{path: a.JSON, write: provereport.WriteJSON},
+		{path: a.CSV, write: provereport.WriteCSV},
+		{path: a.JUnit, write: provereport.WriteJUnit},
 	})
 }
 
 // LoadSchema is the JSON schema of results.
-func LoadSchema() []byte { return loadreport.Schema() }
+func LoadSchema() []byte { return provereport.Schema() }
 
 // RenderLoad writes the reports that args name from a result that was kept as JSON.
 func RenderLoad(file string, args LoadArgs) error {
@@ -355,7 +355,7 @@ func RenderLoad(file string, args LoadArgs) error {
 		return err
 	}
 	defer in.Close()
-	result, err := loadreport.ReadJSON(in)
+	result, err := provereport.ReadJSON(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

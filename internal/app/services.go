@@ -70,6 +70,7 @@ func buildInference(a *App) (built, error) {
 		BreakerObserver: breakerObservers{a.breakers.Observer("inference"), breakerLog{a.log.With("service", "inference")}},
 		StateObserver:   a.states,
 		Tenant:          tenantOf,
+		Faults:          a.faults,
 		Log:             a.log.With("service", "inference"),
 	})
 	if err != nil {

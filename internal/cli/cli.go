@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nrun '%s --help' for what it takes", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newUp(), newRun(), newLoad(), newFault(), newBreaker(), newConfig(), newModel(), newToken(), newVersion())
+	root.AddCommand(newUp(), newRun(), newLoad(), newFault(), newProve(), newBreaker(), newConfig(), newModel(), newToken(), newVersion())
 	return root
 }
 

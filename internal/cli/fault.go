@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func whereText(attributes map[string]string) string {
 	}
 	var pairs []string
 	for key, value := range attributes {
-		pairs = append(pairs, fmt.Sprintf("%s=%s", key, printable(value)))
+		pairs = append(pairs, printable(key)+"="+printable(value))
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ",")
@@ -132,12 +133,14 @@ func effectText(r fault.Rule) string {
 		return r.Effect()
 	}
 	var parameters map[string]any
-	if err := json.Unmarshal(fields[r.Effect()], &parameters); err != nil || len(parameters) == 0 {
+	numbers := json.NewDecoder(bytes.NewReader(fields[r.Effect()]))
+	numbers.UseNumber()
+	if err := numbers.Decode(&parameters); err != nil || len(parameters) == 0 {
 		return r.Effect()
 	}
 	var parts []string
 	for key, value := range parameters {
-		parts = append(parts, fmt.Sprintf("%s=%v", key, value))
+		parts = append(parts, key+"="+printable(fmt.Sprint(value)))
 	}
 	slices.Sort(parts)
 	return r.Effect() + " " + strings.Join(parts, " ")
@@ -188,12 +191,11 @@ func newFaultApply() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var faults []error
 			for _, r := range rules {
-				if err := tellRule(cmd, c, r); err != nil {
-					return err
-				}
+				faults = append(faults, tellRule(cmd, c, r))
 			}
-			return nil
+			return errors.Join(faults...)
 		},
 	}
 	addAdminFlags(cmd, &c)
@@ -204,13 +206,21 @@ func newFaultCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a document of rules",
+		Long:  "Says what is wrong with a document of rules, also against the default ceiling; and whether it can be kept in a file or\nin etcd, where each rule needs \"expires\".",
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			document, err := readFaults(files[0])
+			if err == nil {
+				err = fault.DefaultCeiling().Allows(document, time.Now())
+			}
 			if err != nil {
 				return usageError{err}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, all right\n", files[0], len(document.Rules))
+			where := "for 'dougong fault apply', faults.file and etcd"
+			if slices.ContainsFunc(document.Rules, func(r fault.Rule) bool { return r.For > 0 }) {
+				where = "for 'dougong fault apply'; not for faults.file and etcd, where \"for\" would begin anew at each reading"
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, good %s\n", files[0], len(document.Rules), where)
 			return err
 		},
 	}
@@ -232,11 +242,11 @@ func newFaultClear() *cobra.Command {
 	var c app.FaultClient
 	cmd := &cobra.Command{
 		Use:   "clear [ID…]",
-		Short: "Take rules away that the admin port has set; without names all of them, and its kill switch",
-		Long:  "Takes rules away that the admin port has set; without names all of them, and its kill switch. Rules of the file\nor of etcd stay: `dougong fault kill` ends those too, for this process.",
+		Short: "Take rules away that the admin port has set; without names all of them",
+		Long:  "Takes rules away that the admin port has set; without names all of them. Rules of the file or of etcd stay, and so does\na kill switch: `dougong fault kill` ends everything in this process, `dougong fault release` undoes that.",
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if len(ids) == 0 {
-				return c.Remove(cmd.Context(), "")
+				return c.Clear(cmd.Context())
 			}
 			var faults []error
 			for _, id := range ids {
@@ -283,8 +293,14 @@ func tellRule(cmd *cobra.Command, c app.FaultClient, r fault.RuleStatus) error {
 }
 
 func whyUnmatched(r fault.Rule, status fault.Status) string {
-	if slices.ContainsFunc(status.Points, func(p fault.PointStatus) bool { return p.Name == r.Point }) {
-		return fmt.Sprintf("the point %s cannot %s", r.Point, r.Effect())
+	i := slices.IndexFunc(status.Points, func(p fault.PointStatus) bool { return p.Name == r.Point })
+	if i < 0 {
+		return fmt.Sprintf("no point that can %s, and tells %s, is called %s", r.Effect(), whereText(r.Where), r.Point)
 	}
-	return fmt.Sprintf("no point that can %s is called %s", r.Effect(), r.Point)
+	for key := range r.Where {
+		if !slices.Contains(status.Points[i].Attributes, key) {
+			return fmt.Sprintf("the point %s does not tell %s; it tells %s", r.Point, printable(key), strings.Join(status.Points[i].Attributes, ", "))
+		}
+	}
+	return fmt.Sprintf("the point %s cannot %s", r.Point, r.Effect())
 }

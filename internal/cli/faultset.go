@@ -21,7 +21,8 @@ type faultFlags struct {
 	delay, jitter, delayMin, delayMax time.Duration
 	distribution                      string
 
-	failure             string
+	fails               bool
+	cause               string
 	message, grpcStatus string
 	httpStatus          int
 	retryAfter          time.Duration
@@ -44,7 +45,7 @@ func newFaultSet() *cobra.Command {
 		Long: "Sets a rule: where it strikes, whom, how long, and one effect. It ends by itself after --for.\n" +
 			"Exit code: 0 it is in force, 1 it is not, or it strikes nothing; 2 the command is wrong.",
 		Example: "  dougong fault set slow --point inference.score --where model=loan-mini --delay 50ms --jitter 20ms --for 30s\n" +
-			"  dougong fault set broken --point http.request --probability 0.1 --error reset --http-status 503 --for 1m\n" +
+			"  dougong fault set broken --point http.request --probability 0.1 --http-status 503 --for 1m\n" +
 			"  dougong fault set stuck --point inference.score --count 3 --hang --for 1m",
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, ids []string) error {
@@ -73,8 +74,8 @@ func newFaultSet() *cobra.Command {
 	f.StringVar(&a.distribution, "distribution", "", "delay: uniform, normal, exponential or pareto")
 	f.DurationVar(&a.delayMin, "delay-min", 0, "delay: at least; effect: with --delay-max alone, uniform between them")
 	f.DurationVar(&a.delayMax, "delay-max", 0, "delay: at most")
-	f.StringVar(&a.failure, "error", "", "effect: the call fails; with a cause, one of "+strings.Join(fault.Causes(), ", "))
-	f.Lookup("error").NoOptDefVal = "-"
+	f.BoolVar(&a.fails, "error", false, "effect: the call fails")
+	f.StringVar(&a.cause, "cause", "", "effect: error, because of one of "+strings.Join(fault.Causes(), ", "))
 	f.StringVar(&a.message, "message", "", "error, panic: what it says")
 	f.IntVar(&a.httpStatus, "http-status", 0, "effect: error, with the status to answer")
 	f.StringVar(&a.grpcStatus, "grpc-status", "", "effect: error, with the status to answer, such as UNAVAILABLE")
@@ -119,8 +120,8 @@ func (a *faultFlags) build(cmd *cobra.Command) (fault.Rule, error) {
 	if given("delay") || given("delay-max") || given("delay-min") {
 		r.Delay = &fault.Delay{Fixed: a.delay, Jitter: a.jitter, Distribution: fault.Distribution(a.distribution), Min: a.delayMin, Max: a.delayMax}
 	}
-	if given("error") || given("http-status") || given("grpc-status") {
-		r.Error = &fault.Failure{Cause: strings.TrimPrefix(a.failure, "-"), Message: a.message, HTTPStatus: a.httpStatus, GRPCStatus: a.grpcStatus, RetryAfter: a.retryAfter}
+	if a.fails || given("cause") || given("http-status") || given("grpc-status") {
+		r.Error = &fault.Failure{Cause: a.cause, Message: a.message, HTTPStatus: a.httpStatus, GRPCStatus: a.grpcStatus, RetryAfter: a.retryAfter}
 	}
 	if a.panics {
 		r.Panic = &fault.Panicking{Message: a.message}
@@ -165,8 +166,8 @@ func (a *faultFlags) strays(given func(string) bool) (faults []error) {
 		effects, flags []string
 	}{
 		{[]string{"delay", "delay-min", "delay-max"}, []string{"jitter", "distribution"}},
-		{[]string{"error", "http-status", "grpc-status"}, []string{"retry-after"}},
-		{[]string{"error", "http-status", "grpc-status", "panic"}, []string{"message"}},
+		{[]string{"error", "cause", "http-status", "grpc-status"}, []string{"retry-after"}},
+		{[]string{"error", "cause", "http-status", "grpc-status", "panic"}, []string{"message"}},
 		{[]string{"corrupt"}, []string{"corrupt-offset", "corrupt-length"}},
 		{[]string{"memory"}, []string{"leak"}},
 	} {

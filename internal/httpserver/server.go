@@ -333,6 +333,9 @@ func (s *Server) bind() error {
 		if s.deps.ConnObserver != nil {
 			opts = append(opts, limit.WithConnObserver(s.deps.ConnObserver))
 		}
+		if s.deps.Faults != nil {
+			opts = append(opts, limit.WithConnFaults(s.deps.Faults))
+		}
 		bounded, err := limit.NewListener(l, s.cfg.clients(), opts...)
 		if err != nil {
 			l.Close()

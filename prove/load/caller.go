@@ -55,7 +55,7 @@ func (c *caller) loop() {
 		case <-c.ctx.Done():
 			select {
 			case <-c.wake:
-				c.u.stripe.unfinished(c.u)
+				c.u.unfinished()
 			default:
 			}
 			return
@@ -78,7 +78,7 @@ func (c *caller) call() bool {
 	o := c.exchange(ctx, u)
 	cancel()
 	if c.ctx.Err() != nil && o.class != "" {
-		u.stripe.unfinished(u)
+		u.unfinished()
 		return false
 	}
 	if o.end == 0 {

@@ -361,5 +361,6 @@ func (s *step) judge(u *user, a *script.Answer) (Class, error) {
 		}
 		u.vars.Vars[save.variable] = append(u.vars.Vars[save.variable][:0], value...)
 	}
+	u.marked = u.run.mark != nil && u.run.mark(a)
 	return "", nil
 }

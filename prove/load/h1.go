@@ -151,7 +151,7 @@ func (l *h1) loop() {
 			select {
 			case <-l.wake:
 				if l.u.deadline.Load() != 0 {
-					l.u.stripe.unfinished(l.u)
+					l.u.unfinished()
 				}
 			default:
 			}
@@ -179,7 +179,7 @@ func (l *h1) dial() bool {
 			if err == nil {
 				conn.Close()
 			}
-			l.u.stripe.unfinished(l.u)
+			l.u.unfinished()
 			return false
 		}
 		if err == nil {
@@ -223,7 +223,7 @@ func (l *h1) lost() bool {
 	class := classify(l.broken)
 	switch {
 	case l.stopped():
-		u.stripe.unfinished(u)
+		u.unfinished()
 		return false
 	case u.expired(now):
 		return u.finish(outcome{class: ClassTimeout, err: os.ErrDeadlineExceeded, end: now, out: l.out, in: l.in})

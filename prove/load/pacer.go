@@ -331,6 +331,7 @@ func (p *pacer) due(now int64) (*user, int64) {
 			break
 		}
 		p.run.stats.missed(due, p.upcoming.Part, k.scenario.steps[0], now)
+		p.run.see.missed(due, k.scenario.steps[0], now)
 		p.upcoming, p.left = p.schedule.Next()
 	}
 	p.settle()
@@ -348,12 +349,13 @@ func (p *pacer) stop(now int64) {
 			break
 		}
 		p.run.stats.unsent(int64(p.upcoming.At), p.upcoming.Part, k.scenario.steps[0])
+		p.run.see.unfinished(int64(p.upcoming.At), 0, k.scenario.steps[0])
 		p.upcoming, p.left = p.schedule.Next()
 	}
 	p.left = false
 	for _, waiting := range p.later { // between two steps: nothing is in flight
 		if waiting.at <= now {
-			waiting.u.stripe.unfinished(waiting.u)
+			waiting.u.unfinished()
 		}
 		p.flying--
 	}

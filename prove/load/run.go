@@ -25,6 +25,16 @@ var ErrTarget = errors.New("the target cannot be loaded")
 type Options struct {
 	// Progress, if set, is called a few times a second, by one goroutine at a time, until Run returns.
 	Progress func(Progress)
+	// Began, if set, is called once, just before the first request is due, with the time from which the schedule
+	// counts.
+	Began func(time.Time)
+	// Ended, if set, is called for each request when it has ended, by many goroutines at the same time, some of which
+	// hold locks of the generator: it has to be quick and calls nothing of this package. A request whose connection
+	// the target had closed idle, and which was sent again, ends once.
+	Ended func(Ended)
+	// Mark, if set, looks at each good answer, as Ended is told of it: whether it comes from a fallback, for instance.
+	// It is called as Ended is, and keeps nothing of the answer.
+	Mark func(*script.Answer) bool
 	// Version of the calling program, for the result.
 	Version string
 }
@@ -93,6 +103,8 @@ type run struct {
 	timeout int64
 	stats   *stats
 	pace    *pacer
+	see     spectator
+	mark    func(*script.Answer) bool
 	users   []*user
 	total   time.Duration // of the schedule or the closed loop
 	parts   []schedule.Part
@@ -104,6 +116,12 @@ func execute(ctx context.Context, p *Plan, opt Options) (*Result, error) {
 	r, err := prepare(p)
 	if err != nil {
 		return nil, err
+	}
+	r.see.tell, r.mark = opt.Ended, opt.Mark
+	if r.mark != nil {
+		for _, s := range r.steps {
+			s.looks = true
+		}
 	}
 	if err := r.link(ctx); err != nil {
 		r.unlink()
@@ -259,6 +277,10 @@ func (r *run) carryOut(ctx context.Context, opt Options) (*Result, error) {
 	}
 	r.pace.alarm = wake
 	started := r.clock.begin()
+	r.see.zero = started
+	if opt.Began != nil {
+		opt.Began(started)
+	}
 	helpers, stopHelpers := context.WithCancel(context.Background())
 	var group, dispatcher sync.WaitGroup
 	dispatcher.Go(func() { wake.run(r.pace.dispatch) })

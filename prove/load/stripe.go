@@ -122,9 +122,7 @@ func (s *stripe) missed(due int64, part int, step *step, now int64) {
 	s.answered(now, part, step, false)
 }
 
-// unfinished counts the current request of u as neither good nor bad.
-func (s *stripe) unfinished(u *user) { s.unsent(u.due, u.part, u.current()) }
-
+// unsent counts a request as neither good nor bad.
 func (s *stripe) unsent(due int64, part int, step *step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,6 +25,7 @@ type user struct {
 	sent     int64 // when it was; 0 when it was not
 	part     int   // stage to which the current scenario belongs
 
+	marked     bool // Options.Mark has said so of the answer that was just judged
 	dispatched bool // by the dispatcher, which has counted how late it was itself
 
 	deadline atomic.Int64 // of the request in flight, by the run's clock; 0 when there is none
@@ -81,6 +82,8 @@ func (u *user) begin(due int64, part int, pick pick) {
 func (u *user) finish(o outcome) bool {
 	u.deadline.Store(0)
 	u.stripe.record(u, &o)
+	u.run.see.ended(u, &o)
+	u.marked = false
 	if o.class != "" {
 		u.run.stats.sample(u, &o)
 	}
@@ -89,6 +92,12 @@ func (u *user) finish(o outcome) bool {
 		return u.run.pace.follow(u, o.end)
 	}
 	return u.run.pace.next(u, o.end, o.class)
+}
+
+// unfinished counts the current request as neither good nor bad: the run was ended before its answer came.
+func (u *user) unfinished() {
+	u.stripe.unsent(u.due, u.part, u.current())
+	u.run.see.unfinished(u.due, u.sent, u.current())
 }
 
 // expired tells whether the request in flight is past its deadline.

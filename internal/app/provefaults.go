@@ -1,0 +1,224 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dougong-io/dougong/examples/faults"
+	"github.com/dougong-io/dougong/internal/config"
+	provefault "github.com/dougong-io/dougong/prove/fault"
+	"github.com/dougong-io/dougong/prove/live"
+	provereport "github.com/dougong-io/dougong/prove/report"
+)
+
+// FaultPlanArgs is what `dougong prove faults` was told.
+type FaultPlanArgs struct {
+	Plan    string // YAML file
+	BuiltIn string // or the name of a plan that comes along
+	Journal string // directory; empty: the user's
+
+	Pairs  int           // 0: as the plan says
+	Window time.Duration // 0: as the plan says
+	Seed   uint64        // 0: as the plan says
+
+	HTML, JSON, Markdown string // files to write
+	Quiet                bool
+	Output               io.Writer // of the processes that the plan starts; nil: nobody's
+}
+
+// BuiltInFaultPlans names the plans that come along, sorted.
+func BuiltInFaultPlans() []string {
+	entries, err := faults.Plans.ReadDir(".")
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// BuiltInFaultPlan is the file of a plan that comes along.
+func BuiltInFaultPlan(name string) ([]byte, error) {
+	if !slices.Contains(BuiltInFaultPlans(), name) {
+		return nil, fmt.Errorf("there is no built-in plan %q; there are %s", name, strings.Join(BuiltInFaultPlans(), ", "))
+	}
+	return faults.Plans.ReadFile(name + ".yaml")
+}
+
+// ErrFaultPlan is wrapped by errors that say that the arguments or the plan are wrong. Nothing was done.
+var ErrFaultPlan = errors.New("nothing was done")
+
+// FaultVerdict is what a run says to its caller.
+type FaultVerdict struct {
+	Interrupted bool
+	Broken      string   // why it ended early, if it did
+	Left        []string // what could not be undone
+}
+
+// ProveFaults carries out a plan, tells on out what happens, and writes the reports and the table.
+func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer) (FaultVerdict, error) {
+	plan, err := args.plan()
+	if err != nil {
+		return FaultVerdict{}, fmt.Errorf("%w: %w", ErrFaultPlan, err)
+	}
+	reports, err := args.openReports()
+	if err != nil {
+		return FaultVerdict{}, fmt.Errorf("%w: %w", ErrFaultPlan, err)
+	}
+	defer reports.discard()
+	opt := provefault.Options{Journal: args.Journal, Output: args.Output, Version: Version()}
+	if !args.Quiet {
+		told := faultProgress{out: out}
+		opt.Progress = told.show
+	}
+	result, err := provefault.Run(ctx, plan, opt)
+	if result == nil {
+		if errors.Is(err, provefault.ErrPlan) {
+			err = fmt.Errorf("%w: %w", ErrFaultPlan, err)
+		}
+		return FaultVerdict{Interrupted: ctx.Err() != nil}, err
+	}
+	var verdict FaultVerdict
+	if err != nil {
+		verdict.Left = strings.Split(err.Error(), "\n")
+	}
+	switch result.End {
+	case provefault.EndInterrupted:
+		verdict.Interrupted = true
+	case provefault.EndBroken:
+		verdict.Broken = result.Reason
+	}
+	if err := reports.write(result); err != nil {
+		return verdict, err
+	}
+	return verdict, provereport.WriteFaultsText(out, result, widthOf(out))
+}
+
+func (a *FaultPlanArgs) plan() (provefault.Plan, error) {
+	plan := provefault.DefaultPlan()
+	name := a.Plan
+	var data []byte
+	var err error
+	if a.BuiltIn != "" {
+		name = a.BuiltIn + ".yaml"
+		data, err = BuiltInFaultPlan(a.BuiltIn)
+	} else {
+		data, err = os.ReadFile(a.Plan)
+	}
+	if err != nil {
+		return plan, err
+	}
+	type file provefault.Plan // judged once it is whole
+	if err := config.Decode(name, data, (*file)(&plan)); err != nil {
+		return plan, err
+	}
+	set(&plan.Pairs, a.Pairs)
+	set(&plan.Window, provefault.Duration(a.Window))
+	set(&plan.Seed, a.Seed)
+	return plan, plan.Validate()
+}
+
+func (a *FaultPlanArgs) openReports() (reports[*provefault.Result], error) {
+	return openReports([]pendingReport[*provefault.Result]{
+		{path: a.HTML, write: provereport.WriteFaultsHTML},
+		{path: a.JSON, write: provereport.WriteFaultsJSON},
+		{path: a.Markdown, write: provereport.WriteFaultsMarkdown},
+	})
+}
+
+// widthOf is how many cells a line has on out.
+func widthOf(out io.Writer) int {
+	const unknown = 120
+	if file, ok := out.(*os.File); ok {
+		if width, _ := live.Detect(file, os.Getenv).Size(); width > 0 {
+			return width
+		}
+	}
+	return unknown
+}
+
+// faultProgress writes a line whenever something else happens.
+type faultProgress struct {
+	out  io.Writer
+	mu   sync.Mutex
+	last string
+}
+
+func (f *faultProgress) show(p provefault.Progress) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	step := fmt.Sprintf("%s %d/%d", p.Fault, p.Pair+1, p.Pairs)
+	if p.Fault == "" {
+		step = p.Phase
+	}
+	if step == f.last {
+		return
+	}
+	f.last = step
+	if p.Fault == "" {
+		fmt.Fprintf(f.out, "%6s  %s\n", p.Elapsed.Round(time.Second), p.Phase)
+		return
+	}
+	fmt.Fprintf(f.out, "%6s  fault %d of %d: %-24s pair %2d of %d, about %v left\n",
+		p.Elapsed.Round(time.Second), p.Row+1, p.Rows, p.Fault, p.Pair+1, p.Pairs, p.Left.Round(time.Second))
+}
+
+// UndoFaults puts right what runs left that did not end, and says what it did. The error says that something is left.
+func UndoFaults(ctx context.Context, journal string, out io.Writer) error {
+	if journal == "" {
+		var err error
+		if journal, err = provefault.DefaultJournal(); err != nil {
+			return err
+		}
+	}
+	undone, err := provefault.Undo(ctx, journal)
+	for _, u := range undone {
+		if u.Living {
+			fmt.Fprintf(out, "%s: its prover is at work; left alone\n", u.Journal)
+			continue
+		}
+		fmt.Fprintf(out, "run %s of %s:\n", u.Run, u.Began.Local().Format(time.DateTime))
+		for _, action := range u.Actions {
+			fmt.Fprintf(out, "  %s\n", action)
+		}
+		for _, left := range u.Left {
+			fmt.Fprintf(out, "  left: %s\n", left)
+		}
+	}
+	if len(undone) == 0 && err == nil {
+		fmt.Fprintln(out, "nothing to undo")
+	}
+	return err
+}
+
+// RenderFaults writes the reports that args name from a result that was kept as JSON; without any, the table.
+func RenderFaults(file string, args FaultPlanArgs, out io.Writer) error {
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	result, err := provereport.ReadFaultsJSON(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	rs, err := args.openReports()
+	if err != nil {
+		return err
+	}
+	defer rs.discard()
+	if len(rs) == 0 {
+		return provereport.WriteFaultsText(out, result, widthOf(out))
+	}
+	return rs.write(result)
+}
