@@ -56,7 +56,7 @@ bench-load: ## `dougong load` beside wrk, fortio and ghz: client CPU a request, 
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./load -dougong ../bin/dougong
 
 .PHONY: bench-kit
-bench-kit: ## breakers, limits and ramps beside gobreaker, failsafe-go, go-zero, aegis and hystrix-go; overload behind a limit
+bench-kit: ## breakers, limits, ramps, fault points and pools beside their peers; overload behind a limit
 	@cd bench && go run ./kit
 
 .PHONY: sim-kit
@@ -66,6 +66,11 @@ sim-kit: ## the simulations of the kit at length, with their tables: months of t
 		go test -v -count=1 -timeout 1h -run 'Random|Races|Recovery|Share' ./ramp -args -steps=10000000 && \
 		go test -v -count=1 -timeout 1h -run 'Random|Races|Adaptive|Share' ./limit; \
 	} | grep -vE '^(=== | +--- PASS)'
+
+.PHONY: sim-faults
+sim-faults: ## what `dougong prove faults` claims: thousands of simulated runs, a hundred real ones, and 50 kills of the prover
+	DOUGONG_LONG=1 go test -v -count=1 -timeout 2h -run 'Simulated|Family' ./prove/fault/effect | grep -vE '^(=== | +--- PASS)'
+	DOUGONG_LONG=1 go test -v -count=1 -timeout 3h -run 'Hundred|Killed|Crash|Truth' ./prove/fault | grep -vE '^(=== | +--- PASS)'
 
 .PHONY: build
 build: ## build bin/dougong, without cgo

@@ -71,6 +71,15 @@ race() {
 	CGO_ENABLED=1 each_module go test -race -short ./...
 }
 
+# What build tags change is looked at with them: no fault points at all, and pools that find misuse.
+tags() {
+	(cd kit && go vet -tags dougong_nofault ./... && go test -short -tags dougong_nofault ./fault/... && go test -short -tags dougong_pooldebug ./pool/...) &&
+		(cd adapters && go vet -tags dougong_nofault ./...) &&
+		go vet -tags dougong_nofault ./... && go build -tags dougong_nofault -o /dev/null ./cmd/dougong &&
+		go test -short -tags dougong_nofault ./internal/app ./internal/httpserver &&
+		go test -short -tags dougong_pooldebug ./services/inference
+}
+
 shell_scripts() {
 	local files f
 	files=$(git ls-files -co --exclude-standard '*.sh' .ci/run) && [[ -n $files ]] || return 1
@@ -83,6 +92,7 @@ gate "go vet of bench" bench_vet
 gate "staticcheck" each_module go run "$staticcheck" ./...
 gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .
+gate "build tags" tags
 gate "race detector" race
 gate "without cgo" env CGO_ENABLED=0 go build -o /dev/null ./cmd/dougong
 gate "known vulnerabilities" vulnerabilities

@@ -39,6 +39,7 @@ var parts = []struct {
 	{"key", (*bench).byKey},
 	{"failing", (*bench).failing},
 	{"faults", (*bench).faults},
+	{"pools", (*bench).pools},
 	{"scaling", (*bench).scaling},
 	{"memory", (*bench).memory},
 	{"rejected", (*bench).rejected},

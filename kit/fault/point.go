@@ -27,20 +27,39 @@ func (p *Point) On() bool { return !compiledOut && p != nil && p.armed.Load() !=
 // Call it with no lock held, and where an error can be returned as the boundary would return its own. Where bytes pass
 // or messages can be lost, call Damage instead: Hit leaves those effects out.
 func (p *Point) Hit(ctx context.Context, attrs ...Attr) error {
-	if !p.On() {
+	armed := p.meeting(attrs)
+	if armed == nil {
 		return nil
 	}
-	_, err := p.strike(ctx, attrs, false)
+	_, err := p.strike(ctx, armed, attrs, false)
 	return err
 }
 
 // Damage is Hit for a boundary that bytes or messages pass. What it returns says what happens to them, and is of use
 // once.
 func (p *Point) Damage(ctx context.Context, attrs ...Attr) (Damage, error) {
-	if !p.On() {
+	armed := p.meeting(attrs)
+	if armed == nil {
 		return Damage{}, nil
 	}
-	return p.strike(ctx, attrs, true)
+	return p.strike(ctx, armed, attrs, true)
+}
+
+// meeting returns the rules from the first on that a call meets; nil if there is none, as is usual.
+func (p *Point) meeting(attrs []Attr) []*tally {
+	if !p.On() {
+		return nil
+	}
+	armed := p.armed.Load()
+	if armed == nil {
+		return nil
+	}
+	for i, t := range *armed {
+		if t.meets(attrs) {
+			return (*armed)[i:]
+		}
+	}
+	return nil
 }
 
 // Skew is by how much a clock is to be wrong now.
@@ -61,16 +80,12 @@ func (p *Point) Skew() time.Duration {
 	return by
 }
 
-func (p *Point) strike(ctx context.Context, attrs []Attr, bytes bool) (Damage, error) {
-	armed := p.armed.Load()
-	if armed == nil {
-		return Damage{}, nil
-	}
+func (p *Point) strike(ctx context.Context, armed []*tally, attrs []Attr, bytes bool) (Damage, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	var d Damage
-	for _, t := range *armed {
+	for _, t := range armed {
 		if !t.meets(attrs) || t.needs&Skew != 0 || !bytes && t.needs&(Lose|Mangle) != 0 || !t.draw(&p.set.rand) {
 			continue
 		}
