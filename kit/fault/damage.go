@@ -2,24 +2,31 @@ package fault
 
 import "slices"
 
-// Damage is what is to happen to a message, or to a stream of bytes. The zero Damage does nothing.
+// Damage is what is to happen to a message, or to a stream of bytes. The zero Damage does nothing. Each part of it ends
+// with the rule that ordered it: a stream that keeps a Damage asks it anew each time.
 type Damage struct {
-	Drop bool // do nothing, and report success
+	Drop bool // do nothing, and report success; when it was drawn. Dropped tells of now
 
-	cut         bool
-	after       int64 // bytes that are left, if cut
+	dropper     *tally
+	cuts        []cut
 	corruptions []corruption
 }
 
+type cut struct {
+	after int64 // bytes that are left
+	of    *tally
+}
+
 type corruption struct {
+	of             *tally
 	offset, length int64 // offset -1: not known before the length is
 	mode           CorruptMode
 	at             float64 // where, as a share of what there is, if offset is -1
 	rand           *source
 }
 
-func newCorruption(c *Corrupt, r *source) corruption {
-	d := corruption{offset: -1, length: max(1, c.Length), mode: c.Mode, rand: r}
+func newCorruption(of *tally, c *Corrupt, r *source) corruption {
+	d := corruption{of: of, offset: -1, length: max(1, c.Length), mode: c.Mode, rand: r}
 	if c.Offset != nil {
 		d.offset = *c.Offset
 	} else {
@@ -28,26 +35,41 @@ func newCorruption(c *Corrupt, r *source) corruption {
 	return d
 }
 
-func (d *Damage) truncate(after int64) {
-	if !d.cut || after < d.after {
-		d.cut, d.after = true, after
-	}
+// holds reports whether a rule still stands; of none it does.
+func (t *tally) holds() bool { return t == nil || t.stands.Load() }
+
+// Dropped reports whether the rule stands that has the message, or the stream, dropped.
+func (d *Damage) Dropped() bool { return d.Drop && d.dropper.holds() }
+
+// Any reports whether there is anything to do now.
+func (d *Damage) Any() bool {
+	_, cut := d.Cut()
+	return cut || d.Dropped() || d.Corrupts()
 }
 
-// Any reports whether there is anything to do.
-func (d *Damage) Any() bool { return d.Drop || d.cut || len(d.corruptions) > 0 }
-
-// Cut is how many bytes of a stream pass, and whether there is such a bound.
-func (d *Damage) Cut() (after int64, cut bool) { return d.after, d.cut }
+// Cut is how many bytes of a stream pass, and whether there is such a bound now.
+func (d *Damage) Cut() (after int64, isCut bool) {
+	for _, c := range d.cuts {
+		if c.of.holds() && (!isCut || c.after < after) {
+			after, isCut = c.after, true
+		}
+	}
+	return after, isCut
+}
 
 // Corrupts reports whether Apply may change bytes: a caller who must not have his own changed makes a copy first.
-func (d *Damage) Corrupts() bool { return len(d.corruptions) > 0 }
+func (d *Damage) Corrupts() bool {
+	return slices.ContainsFunc(d.corruptions, func(c corruption) bool { return c.of.holds() })
+}
 
 // Apply damages, in place, bytes that begin at an offset of the stream, and returns those that are left. A damage
 // without an offset of its own falls on the first bytes that Apply is given.
 func (d *Damage) Apply(b []byte, offset int64) []byte {
 	for i := range d.corruptions {
 		c := &d.corruptions[i]
+		if !c.of.holds() {
+			continue
+		}
 		if c.offset < 0 {
 			if len(b) == 0 {
 				continue
@@ -63,8 +85,8 @@ func (d *Damage) Apply(b []byte, offset int64) []byte {
 		}
 		c.apply(b[from:to])
 	}
-	if d.cut {
-		return b[:min(max(d.after-offset, 0), int64(len(b)))]
+	if after, cut := d.Cut(); cut {
+		return b[:min(max(after-offset, 0), int64(len(b)))]
 	}
 	return b
 }

@@ -160,8 +160,7 @@ func FuzzDamage(f *testing.F) {
 		if offset < 0 || length < 0 || after < 0 || start < 0 || start > 1<<62 {
 			return
 		}
-		whole := Damage{corruptions: []corruption{newCorruption(&Corrupt{Offset: &offset, Length: length}, &source{})}}
-		whole.truncate(after)
+		whole := Damage{corruptions: []corruption{newCorruption(nil, &Corrupt{Offset: &offset, Length: length}, &source{})}, cuts: []cut{{after: after}}}
 		want := []byte{}
 		for i, b := range data {
 			at := start + int64(i)
@@ -192,7 +191,7 @@ func FuzzDamage(f *testing.F) {
 
 func TestCorruptionWithoutOffsetFallsOnOneByteOfTheFirst(t *testing.T) {
 	for range 1000 {
-		d := Damage{corruptions: []corruption{newCorruption(&Corrupt{Mode: Random}, &source{})}}
+		d := Damage{corruptions: []corruption{newCorruption(nil, &Corrupt{Mode: Random}, &source{})}}
 		b := make([]byte, 10)
 		d.Apply(b, 0)
 		if n := len(b) - bytes.Count(b, []byte{0}); n != 1 {

@@ -142,6 +142,20 @@ func (p *Panicked) Error() string {
 // Is reports whether target is ErrInjected.
 func (p *Panicked) Is(target error) bool { return target == ErrInjected }
 
+// Contain is deferred where nobody recovers: on goroutines of the runtime's or of a library's. There an injected panic
+// would be the end of the process, which no rule could take back; it becomes an [*Error] instead. Other panics pass.
+//
+//	defer fault.Contain(&err)
+func Contain(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case *Panicked:
+		*err = &Error{Point: p.Point, Rule: p.Rule, Message: strings.TrimSuffix("panic: "+p.Message, ": ")}
+	default:
+		panic(p)
+	}
+}
+
 func (f *Failure) at(point, rule string) *Error {
 	return &Error{
 		Point: point, Rule: rule, Message: f.Message, Cause: causes[f.Cause],

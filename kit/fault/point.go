@@ -140,11 +140,11 @@ func (p *Point) perform(ctx context.Context, t *tally, d *Damage) error {
 	case r.Panic != nil:
 		panic(&Panicked{Point: p.def.Name, Rule: r.ID, Message: r.Panic.Message})
 	case r.Drop != nil:
-		d.Drop = true
+		d.Drop, d.dropper = true, t
 	case r.Truncate != nil:
-		d.truncate(r.Truncate.After)
+		d.cuts = append(d.cuts, cut{r.Truncate.After, t})
 	case r.Corrupt != nil:
-		d.corruptions = append(d.corruptions, newCorruption(r.Corrupt, &s.rand))
+		d.corruptions = append(d.corruptions, newCorruption(t, r.Corrupt, &s.rand))
 	case r.Burn != nil:
 		s.burn(ctx, t, r.Burn.CPU)
 	case r.Memory != nil:

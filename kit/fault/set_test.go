@@ -514,6 +514,47 @@ func TestPanicSaysThatItWasOrdered(t *testing.T) {
 	_ = p.Hit(t.Context())
 }
 
+func TestContainedPanicIsAnError(t *testing.T) {
+	s, p := newSet(t)
+	put(t, s, Rule{Panic: &Panicking{Message: "boo"}})
+	hit := func() (err error) {
+		defer Contain(&err)
+		return p.Hit(t.Context())
+	}
+	e, ok := errors.AsType[*Error](hit())
+	if !ok || e.Rule != "r" || e.Message != "panic: boo" {
+		t.Error(e)
+	}
+	defer func() {
+		if recover() != "mine" {
+			t.Error("another panic is contained")
+		}
+	}()
+	func() (err error) {
+		defer Contain(&err)
+		panic("mine")
+	}()
+}
+
+// TestDamageEndsWithItsRule: a stream that was struck once is whole again when the rule is gone.
+func TestDamageEndsWithItsRule(t *testing.T) {
+	for name, rule := range map[string]Rule{
+		"drop": {Drop: &Drop{}}, "truncate": {Truncate: &Truncate{After: 2}}, "corrupt": {Corrupt: &Corrupt{Offset: new(int64)}},
+	} {
+		s, p := newSet(t)
+		rule.Count = 1
+		put(t, s, rule)
+		d, err := p.Damage(t.Context())
+		if err != nil || !d.Any() {
+			t.Fatalf("%s: %+v, %v", name, d, err)
+		}
+		_ = s.Kill(File, true)
+		if d.Any() || d.Dropped() || string(d.Copy([]byte("whole"), 0)) != "whole" {
+			t.Errorf("%s goes on after the kill switch", name)
+		}
+	}
+}
+
 func TestSkewsAddUp(t *testing.T) {
 	s, p := newSet(t)
 	put(t, s, Rule{ID: "a", Skew: &ClockSkew{By: time.Hour}})
