@@ -10,7 +10,7 @@ import (
 
 	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 func faultyGroup(t *testing.T, set *fault.Set) (*Group[string], *Circuit, *clock.Manual) {

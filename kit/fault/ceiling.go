@@ -19,7 +19,7 @@ type Ceiling struct {
 	Held       int           `json:"held" doc:"Calls that rules may delay or hang at one moment."`
 	Memory     int64         `json:"memory" unit:"bytes" doc:"Bytes that rules may hold at one moment."`
 	Goroutines int           `json:"goroutines" doc:"Goroutines that rules may park at one moment."`
-	Skew       time.Duration `json:"skew" doc:"The furthest that a rule may move a clock."`
+	Skew       time.Duration `json:"skew" doc:"The furthest that a rule may move a clock. One that was ahead takes twice as long to be right again."`
 	Forbidden  []string      `json:"forbidden" doc:"Effects that no rule may have: delay, error, panic, hang, drop, truncate, corrupt, burn, memory, goroutines, skew."`
 }
 
@@ -41,7 +41,7 @@ func DefaultCeiling() Ceiling {
 		Held:       10_000,
 		Memory:     256 << 20,
 		Goroutines: 10_000,
-		Skew:       24 * time.Hour,
+		Skew:       time.Minute,
 	}
 }
 

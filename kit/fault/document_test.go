@@ -64,10 +64,10 @@ const everyEffect = `{"version": 1, "rules": [
 	{"id": "e", "point": "x", "drop": {}},
 	{"id": "f", "point": "x", "truncate": {"after": 0}},
 	{"id": "g", "point": "x", "corrupt": {"offset": 100, "length": 1024, "mode": "zero"}},
-	{"id": "h", "point": "x", "burn": {"cpu": "10ms"}},
+	{"id": "h", "point": "x", "every": 3, "skip": 1, "count": 7, "burn": {"cpu": "10ms"}},
 	{"id": "i", "point": "x", "memory": {"bytes": 1048576, "leak": true}},
 	{"id": "j", "point": "x", "goroutines": {"count": 10}},
-	{"id": "k", "point": "x", "every": 3, "skip": 1, "count": 7, "skew": {"by": "-5s"}}
+	{"id": "k", "point": "x", "skew": {"by": "-5s"}}
 ]}`
 
 // TestBadDocumentsAreRefusedWithEveryReason reads testdata/bad/*.json, whose messages are beside them.

@@ -92,7 +92,8 @@ type Goroutines struct {
 	Count int `json:"count"`
 }
 
-// ClockSkew has a clock be ahead (or behind, if negative) by a time.
+// ClockSkew has a clock be ahead (or behind, if negative) by a time. A clock that may not go back takes twice as long to
+// be right again as it was ahead: see clock.Skewed.
 type ClockSkew struct {
 	By time.Duration `json:"by"`
 }
@@ -210,6 +211,9 @@ func (r *Rule) validateEffect(report func(format string, args ...any)) {
 	}
 	if r.Skew != nil && r.Skew.By == 0 {
 		report("skew.by: is 0")
+	}
+	if r.Skew != nil && (r.Probability != nil || r.Every != 0 || r.Skip != 0 || r.Count != 0 || len(r.Where) > 0) {
+		report("skew: takes no where, probability, every, skip and count: a clock is wrong for all who read it")
 	}
 }
 

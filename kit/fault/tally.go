@@ -25,6 +25,7 @@ type tally struct {
 	stands  atomic.Bool  // it is in force, or holds what it took while it was
 	ended   atomic.Bool  // for ever: expired, or taken away
 	loaded  atomic.Bool  // it has its ballast, or is about to
+	skewing atomic.Bool  // a clock was read under it
 	retired atomic.Bool  // that its count is used up has been told
 
 	mu      sync.Mutex    // guards what follows; never held while something waits
@@ -57,8 +58,8 @@ func newTally(source string, r Rule, now time.Time) *tally {
 // the attributes that the rule asks for.
 func (t *tally) reaches(d Def) bool {
 	for i := range t.where {
-		if !slices.Contains(d.Attrs, t.where[i].key) || t.needs&Skew != 0 {
-			return false // the reading of a clock has no attributes
+		if !slices.Contains(d.Attrs, t.where[i].key) {
+			return false
 		}
 	}
 	if d.Guarded {
@@ -144,6 +145,7 @@ func (t *tally) release() {
 	}
 	t.ballast = nil
 	t.loaded.Store(false)
+	t.skewing.Store(false)
 }
 
 // held is closed when the rule lets go; nil if it has.

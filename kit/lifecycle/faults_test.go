@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // runs runs a group of two members, a and b, which is stopped once it is ready, and returns what they saw.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 func TestEachPointStrikes(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // TestStormOfFaultsLeavesNothingBehind has many callers run into panics, errors, delays and hangs at every point of a

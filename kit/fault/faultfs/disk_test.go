@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 func newDisk(t *testing.T) (*fault.Set, *Disk, string) {

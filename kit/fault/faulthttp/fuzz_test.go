@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // FuzzDamagedAnswerIsTheSameInAnyPieces damages an answer on the client and on the server, read and written in pieces

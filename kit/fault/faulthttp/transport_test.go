@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 var (

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
-	"github.com/dougong-io/dougong/kit/internal/faulttest"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // TestConnKeepsTheContractOfNet holds what package net promises of connections against ours: off, with a rule that

@@ -1,5 +1,5 @@
 // Package faulttest is what tests of fault points share: a set whose rules need no expiry, and the proof that every
 // point that a package declares is tripped by name.
 //
-// Only tests import it.
+// It is for tests alone.
 package faulttest
