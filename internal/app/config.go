@@ -51,8 +51,9 @@ func (c Config) Validate() error {
 	if _, port, _ := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Listen == c.Admin.Listen && port != "0" {
 		faults = append(faults, fmt.Errorf("admin.listen: %s is http.listen already", c.Admin.Listen))
 	}
-	if c.Inference.InFlightBytes < c.HTTP.MaxBodyBytes {
-		faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below http.max_body_bytes (%d): a body of that size would always be refused", c.Inference.InFlightBytes, c.HTTP.MaxBodyBytes))
+	// A body is read into a buffer that may be twice as long.
+	if c.Inference.InFlightBytes < 2*c.HTTP.MaxBodyBytes {
+		faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below twice http.max_body_bytes (%d): a body of that size could be refused for ever", c.Inference.InFlightBytes, c.HTTP.MaxBodyBytes))
 	}
 	return errors.Join(faults...)
 }

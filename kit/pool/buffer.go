@@ -59,8 +59,9 @@ func (b Buffer) Write(p []byte) (int, error) {
 		block.data = append(block.data, p...)
 		return len(p), nil
 	}
-	b.grow(len(p)).Release()
+	outgrown := b.grow(len(p))
 	block.data = append(block.data, p...)
+	outgrown.Release() // not before: p may be of it
 	return len(p), nil
 }
 

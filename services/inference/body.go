@@ -12,40 +12,53 @@ import (
 	"github.com/dougong-io/dougong/kit/pool"
 )
 
-// readBody reads the body. It reserves what has arrived, not what was announced: an announcement costs its sender
-// nothing. The bytes it reserved are the caller's to give back, also on error.
-func (s *Service) readBody(body pool.Buffer, r *http.Request) (reserved int64, err error) {
+// readBody reads the body, and reserves all the memory that this takes: room that is not filled yet is taken from others
+// as well.
+func (s *Service) readBody(body pool.Buffer, held *share, r *http.Request) error {
+	if !held.take(cap(body.Bytes())) {
+		return errNoMemory
+	}
 	var damage fault.Damage
 	if s.points.body.On() {
+		var err error
 		if damage, err = s.strikeBody(r); err != nil {
-			return 0, err
+			return err
 		}
 		if damage.Drop {
-			return 0, nil
+			return nil
 		}
 	}
 	for {
 		b := body.Bytes()
 		if len(b) == cap(b) {
-			body.Grow(roomFor(r.ContentLength, len(b)))
+			if !growBody(body, held, roomFor(r.ContentLength, len(b))) {
+				return errNoMemory
+			}
 			b = body.Bytes()
 		}
 		n, err := r.Body.Read(b[len(b):cap(b)])
 		body.SetBytes(b[:len(b)+n])
-		if !s.memory.take(int64(n)) {
-			return reserved, errNoMemory
-		}
-		reserved += int64(n)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // not what only wraps it: that is an error, such as a rule orders
 			if damage.Any() {
 				body.SetBytes(damage.Apply(body.Bytes(), 0))
 			}
-			return reserved, nil
+			return nil
 		}
 		if err != nil {
-			return reserved, bodyError(r.Context(), err)
+			return readError(r.Context(), err)
 		}
 	}
+}
+
+// growBody makes room for n more bytes in a body that is full, or returns false. It reserves them before
+// there is the memory, and then what the pool rounds them up by.
+func growBody(body pool.Buffer, held *share, n int) bool {
+	if !held.take(n) {
+		return false
+	}
+	before := cap(body.Bytes())
+	body.Grow(n)
+	return held.take(cap(body.Bytes()) - before - n)
 }
 
 // roomFor is for how many more bytes of a body there should be room. Of what was announced, which costs its sender
@@ -53,6 +66,15 @@ func (s *Service) readBody(body pool.Buffer, r *http.Request) (reserved int64, e
 func roomFor(announced int64, arrived int) int {
 	believed := min(announced+1-int64(arrived), int64(max(16<<10, 3*arrived))) // 1: for the read that finds the end
 	return int(min(max(believed, int64(arrived)), 1<<20))
+}
+
+// readError is the error of a request whose body could not be read because of err, which a rule may have ordered.
+func readError(ctx context.Context, err error) error {
+	failure := bodyError(ctx, err)
+	if errors.Is(err, fault.ErrInjected) {
+		return &orderedError{err, failure}
+	}
+	return failure
 }
 
 func bodyError(ctx context.Context, err error) error {

@@ -21,4 +21,23 @@ func (b *budget) take(n int64) bool {
 	}
 }
 
-func (b *budget) give(n int64) { b.used.Add(-n) }
+// share is what one body or answer has of a budget.
+type share struct {
+	of    *budget
+	bytes int64
+}
+
+// take reserves n more bytes, or none and returns false.
+func (s *share) take(n int) bool {
+	if !s.of.take(int64(n)) {
+		return false
+	}
+	s.bytes += int64(n)
+	return true
+}
+
+// give gives back all of it.
+func (s *share) give() {
+	s.of.used.Add(-s.bytes)
+	s.bytes = 0
+}

@@ -24,7 +24,7 @@ type Config struct {
 	Adaptive       *limit.Adaptive `json:"adaptive" doc:"Finds the number of slots from how long they are held, beginning with slots. For engines that wait; the tree engine computes, and one slot a processor is what it can use. null: fixed."`
 
 	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
-	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of request bodies and unsent answers in memory at a time, before more are refused with 503."`
+	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of memory that request bodies and unsent answers hold at a time, room for what has yet to arrive included, before more are refused with 503."`
 
 	Breaker breaker.Policy `json:"breaker" doc:"When a version of a model that fails is no longer called, and how it comes back. Answers that are our fault count as failures, no others."`
 

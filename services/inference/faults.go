@@ -47,6 +47,12 @@ var (
 	}
 )
 
+// pointClock is no point of a request: whoever asks the time passes it.
+var pointClock = fault.Def{
+	Name: "inference.clock", Doc: "The circuit breakers of the versions ask what time it is.",
+	Effects: fault.Skew,
+}
+
 type points struct{ admit, body, decode, model, permit, score, encode, write *fault.Point }
 
 func newPoints(s *fault.Set) points {

@@ -9,21 +9,22 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
-	"testing/fstest"
 	"testing/synctest"
 	"time"
 
-	"github.com/dougong-io/dougong/examples/models"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
@@ -129,6 +130,7 @@ func TestEachPointIsInTheTables(t *testing.T) {
 	for name, attrs := range loadPoints {
 		tables[name] = slices.Sorted(maps.Keys(attrs))
 	}
+	tables["inference.clock"] = nil // TestSkewedClockEndsTheOpenTimeOfACircuit
 	for name, attrs := range defined {
 		if got, ok := tables[name]; !ok || !slices.Equal(got, slices.Sorted(slices.Values(attrs))) {
 			t.Errorf("point %s with attributes %q is not tried: the table has %q", name, attrs, got)
@@ -139,13 +141,14 @@ func TestEachPointIsInTheTables(t *testing.T) {
 	}
 }
 
-// put sets a rule with an id of its own.
-func put(t testing.TB, set *fault.Set, r fault.Rule) {
+// put sets a rule with an id of its own, which it returns.
+func put(t testing.TB, set *fault.Set, r fault.Rule) (id string) {
 	t.Helper()
 	r.ID = "test-" + strconv.FormatInt(ruleNumber.Add(1), 10)
 	if err := set.Put(fault.Admin, r); err != nil {
 		t.Fatal(err)
 	}
+	return r.ID
 }
 
 var ruleNumber atomic.Int64
@@ -155,26 +158,6 @@ func clearRules(t testing.TB, set *fault.Set) {
 	if err := set.Apply(fault.Admin, fault.Document{Version: 1}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// mini is the part of the demo that is quick to load.
-func mini(t testing.TB) fs.FS {
-	t.Helper()
-	repo := fstest.MapFS{}
-	for _, name := range []string{"loan-mini/policy.yaml", "loan-mini/1/model.yaml", "loan-mini/1/model.json"} {
-		data, err := fs.ReadFile(models.Repository, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		repo[name] = &fstest.MapFile{Data: data}
-	}
-	return repo
-}
-
-func miniConfig() Config {
-	cfg := DefaultConfig()
-	cfg.Repository, cfg.Slots = "test", 2
-	return cfg
 }
 
 // serveStruck serves a repository with faults. Panics are answered as internal/httpserver answers them, and those that cut
@@ -235,21 +218,58 @@ func TestEachPointIsAnsweredAsItsBoundaryFails(t *testing.T) {
 	s, h, set := serveStruck(t, mini(t))
 	for name, p := range passed() {
 		t.Run(name, func(t *testing.T) {
-			put(t, set, fault.Rule{Point: name, Error: &fault.Failure{Message: "on purpose"}})
+			id := put(t, set, fault.Rule{Point: name, Error: &fault.Failure{Message: "on purpose"}})
 			w := postAs("acme", h, 0)
 			if w.Code != p.status || !strings.Contains(w.Body.String(), p.code) {
 				t.Errorf("%d %s, want %d %s", w.Code, w.Body, p.status, p.code)
 			}
+			if p.status != 0 {
+				wantDetail(t, w, "injected fault at "+name+" (rule "+id+"): on purpose")
+			}
 			clearRules(t, set)
 			wantWhole(t, s, h)
 
-			put(t, set, fault.Rule{Point: name, Error: &fault.Failure{HTTPStatus: 429, RetryAfter: 7 * time.Second}})
+			id = put(t, set, fault.Rule{Point: name, Error: &fault.Failure{HTTPStatus: 429, RetryAfter: 7 * time.Second}})
 			w = postAs("acme", h, 0)
+			wantDetail(t, w, "injected fault at "+name+" (rule "+id+")")
 			if w.Code != 429 || !strings.Contains(w.Body.String(), p.code) || w.Header().Get("Retry-After") != "7" {
 				t.Errorf("%d %v %s, want 429 %s after 7 s", w.Code, w.Header(), w.Body, p.code)
 			}
 			clearRules(t, set)
 			wantWhole(t, s, h)
+		})
+	}
+}
+
+// wantDetail checks what a problem tells a person.
+func wantDetail(t *testing.T, w *httptest.ResponseRecorder, want string) {
+	t.Helper()
+	var p struct{ Detail string }
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Detail != want {
+		t.Errorf("detail %q (%v), want %q", p.Detail, err, want)
+	}
+}
+
+// TestInjectedErrorsOfTheConnectionAreToldToo: a body comes through points of others, whose errors have causes.
+func TestInjectedErrorsOfTheConnectionAreToldToo(t *testing.T) {
+	_, h, _ := serveStruck(t, mini(t))
+	for name, c := range map[string]struct {
+		cause  error
+		status int
+		code   string
+	}{
+		"timeout": {os.ErrDeadlineExceeded, 408, CodeBodyTimeout},
+		"reset":   {syscall.ECONNRESET, 400, CodeInvalidRequest},
+		"eof":     {io.EOF, 400, CodeInvalidRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ordered := &fault.Error{Point: "limit.read", Rule: "flaky", Cause: c.cause}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("POST", "/v1/predict", &failingBody{ordered}))
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.code) {
+				t.Errorf("%d %s, want %d %s", w.Code, w.Body, c.status, c.code)
+			}
+			wantDetail(t, w, ordered.Error())
 		})
 	}
 }
@@ -432,6 +452,26 @@ func TestCircuitCountsInjectedFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestSkewedClockEndsTheOpenTimeOfACircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, h, set := serveStruck(t, mini(t))
+		put(t, set, fault.Rule{Point: "inference.score", Error: &fault.Failure{Cause: "io"}})
+		for n := 0; postAs("acme", h, 0).Code == 500 && n < 1000; n++ {
+		}
+		clearRules(t, set)
+		if w := postAs("acme", h, 0); w.Code != 503 {
+			t.Fatalf("the circuit is not open: %d", w.Code)
+		}
+		put(t, set, fault.Rule{Point: "inference.clock", Skew: &fault.ClockSkew{By: time.Minute}})
+		if w := postAs("acme", h, 0); w.Code != 200 {
+			t.Errorf("a minute ahead it is still open: %d %s", w.Code, w.Body)
+		}
+		if got := s.Breaker().Circuits[0].State; got == breaker.Open {
+			t.Errorf("state %v", got)
+		}
+	})
 }
 
 // TestWhoLeavesWhileHeldIsNoFailure, whatever the reason that its context gives.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/dougong-io/dougong/examples/models"
@@ -94,6 +95,26 @@ func serveWith(t testing.TB, cfg Config, deps Deps) (*Service, http.Handler) {
 // demo serves the embedded models.
 func demo(t testing.TB) (*Service, http.Handler, *counts) {
 	return serve(t, DefaultConfig(), models.Repository)
+}
+
+// mini is the part of the demo that is quick to load.
+func mini(t testing.TB) fs.FS {
+	t.Helper()
+	repo := fstest.MapFS{}
+	for _, name := range []string{"loan-mini/policy.yaml", "loan-mini/1/model.yaml", "loan-mini/1/model.json"} {
+		data, err := fs.ReadFile(models.Repository, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		repo[name] = &fstest.MapFile{Data: data}
+	}
+	return repo
+}
+
+func miniConfig() Config {
+	cfg := DefaultConfig()
+	cfg.Repository, cfg.Slots = "test", 2
+	return cfg
 }
 
 func post(h http.Handler, body string) *httptest.ResponseRecorder {

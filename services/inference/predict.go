@@ -95,16 +95,16 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o *outcome) err
 		return err
 	}
 	permit.Done() // the answer goes out without a slot and a place: what a slow reader holds is its answer
-	size := int64(len(answer.Bytes()))
-	if !s.memory.take(size) {
+	held := share{of: &s.memory}
+	defer held.give()
+	if !held.take(cap(answer.Bytes())) {
 		return errNoMemory
 	}
-	defer s.memory.give(size)
 	if s.points.write.On() {
 		return s.writeStruck(w, r, answer.Bytes(), o)
 	}
 	o.result, o.took = OK, time.Since(o.start)
-	writeAnswer(w, answer.Bytes(), size > shortAnswer)
+	writeAnswer(w, answer.Bytes(), len(answer.Bytes()) > shortAnswer)
 	return nil
 }
 
@@ -151,9 +151,9 @@ func priorityOf(text string) limit.Priority {
 func (s *Service) compute(r *http.Request, permit limit.Permit, loaded *loadedModels, answer pool.Buffer, o *outcome) error {
 	body := s.buffers.Get(roomFor(r.ContentLength, 0))
 	defer body.Release()
-	reserved, err := s.readBody(body, r)
-	defer s.memory.give(reserved)
-	if err != nil {
+	held := share{of: &s.memory}
+	defer held.give()
+	if err := s.readBody(body, &held, r); err != nil {
 		return err
 	}
 	if err := permit.Start(r.Context()); err != nil {
@@ -324,6 +324,7 @@ func (e notReadyError) Error() string {
 func (s *Service) answerProblem(w http.ResponseWriter, err error) Result {
 	p, result := problemOf(err)
 	if rule, ok := errors.AsType[*fault.Error](err); ok {
+		p.Detail = rule.Error() // so that nobody hunts for a failure that was ordered
 		p.Status = cmp.Or(rule.HTTPStatus, p.Status)
 		p.RetryAfter = cmp.Or(rule.RetryAfter, p.RetryAfter)
 	}

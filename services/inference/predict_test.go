@@ -275,29 +275,6 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
-func TestMemoryBudgetRefuses(t *testing.T) {
-	cfg := DefaultConfig()
-	cfg.InFlightBytes = 1000
-	s, h, _ := serve(t, cfg, models.Repository)
-	big := `{"model":"loan-mini","input":[0.1,0.9]` + strings.Repeat(" ", 2000) + `}`
-	if w := post(h, big); w.Code != 503 || !strings.Contains(w.Body.String(), CodeOverloaded) {
-		t.Errorf("with its length: %d %s", w.Code, w.Body)
-	}
-	r := httptest.NewRequest("POST", "/v1/predict", strings.NewReader(big))
-	r.ContentLength = -1
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if w.Code != 503 {
-		t.Errorf("without its length: %d %s", w.Code, w.Body)
-	}
-	if w := post(h, `{"model":"loan-mini","input":[0.1,0.9]}`); w.Code != 200 {
-		t.Errorf("a small one: %d %s", w.Code, w.Body)
-	}
-	if used := s.Status().HeldBytes; used != 0 {
-		t.Errorf("%d bytes stay reserved", used)
-	}
-}
-
 func TestBodyErrors(t *testing.T) {
 	_, h, _ := demo(t)
 	for name, c := range map[string]struct {

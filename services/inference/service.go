@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
@@ -98,6 +99,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	var breakerOptions []breaker.Option[modelVersion]
 	if deps.BreakerObserver != nil {
 		breakerOptions = append(breakerOptions, breaker.WithObserver[modelVersion](deps.BreakerObserver))
+	}
+	if deps.Faults != nil { // exact, since breaker.slow_after is measured by it too
+		skewed := clock.Skewed(clock.Exact(), deps.Faults.Point(pointClock).Skew)
+		breakerOptions = append(breakerOptions, breaker.WithClock[modelVersion](skewed))
 	}
 	group, err := breaker.New(cfg.Breaker, breakerOptions...)
 	if err != nil {
@@ -245,7 +250,7 @@ type Status struct {
 	Arriving     int           `json:"arriving"`
 	Running      int           `json:"running"`
 	Queued       int           `json:"queued"`
-	HeldBytes    int64         `json:"held_bytes"` // of bodies that arrive or wait, and of answers that are being sent
+	HeldBytes    int64         `json:"held_bytes"` // by bodies that arrive or wait, and answers that are being sent
 	DefaultModel string        `json:"default_model"`
 	Rows         pool.Stats    `json:"rows"`    // memory that requests use again: of rows and outputs,
 	Buffers      pool.Stats    `json:"buffers"` // and of bodies and answers
