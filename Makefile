@@ -70,7 +70,7 @@ sim-kit: ## the simulations of the kit at length, with their tables: months of t
 .PHONY: sim-faults
 sim-faults: ## what `dougong prove faults` claims: thousands of simulated runs, a hundred real ones, and 50 kills of the prover
 	DOUGONG_LONG=1 go test -v -count=1 -timeout 2h -run 'Simulated|Family' ./prove/fault/effect | grep -vE '^(=== | +--- PASS)'
-	DOUGONG_LONG=1 go test -v -count=1 -timeout 3h -run 'Hundred|Killed|Crash|Truth' ./prove/fault | grep -vE '^(=== | +--- PASS)'
+	DOUGONG_LONG=1 go test -v -count=1 -timeout 4h -run 'RealDelays|UndoAfterACrash' ./prove/fault | grep -vE '^(=== | +--- PASS)'
 
 .PHONY: build
 build: ## build bin/dougong, without cgo

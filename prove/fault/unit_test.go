@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"fmt"
 	"context"
 	"math/rand/v2"
 	"net/http"
@@ -14,34 +15,22 @@ import (
 	"github.com/dougong-io/dougong/prove/load"
 )
 
-func TestHalfOfThePairsBeginWithTheFault(t *testing.T) {
-	seen := map[string]bool{}
-	for seed := range uint64(200) {
-		for pairs := 2; pairs < 12; pairs++ {
-			first := orders(pairs, rand.New(rand.NewPCG(seed, 1)))
-			n := 0
-			for _, on := range first {
-				if on {
-					n++
-				}
-			}
-			if len(first) != pairs || n < pairs/2 || n > (pairs+1)/2 {
-				t.Fatalf("seed %d: %v", seed, first)
-			}
-			if again := orders(pairs, rand.New(rand.NewPCG(seed, 1))); !slices.Equal(first, again) {
-				t.Fatalf("seed %d: %v, then %v", seed, first, again)
-			}
-			if pairs == 4 {
-				text := ""
-				for _, on := range first {
-					text += map[bool]string{true: "x", false: "o"}[on]
-				}
-				seen[text] = true
-			}
+func TestACoinForEachPairSaysWhetherTheFaultComesFirst(t *testing.T) {
+	seen := map[string]int{}
+	for seed := range uint64(1600) {
+		first := orders(4, rand.New(rand.NewPCG(seed, 1)))
+		if again := orders(4, rand.New(rand.NewPCG(seed, 1))); !slices.Equal(first, again) {
+			t.Fatalf("seed %d: %v, then %v", seed, first, again)
+		}
+		seen[fmt.Sprint(first)]++
+	}
+	for order, n := range seen {
+		if n < 60 || n > 140 { // of 100; with these seeds the least and most are known
+			t.Errorf("%s came %d times", order, n)
 		}
 	}
-	if len(seen) != 6 {
-		t.Errorf("of the six orders of four pairs there are %v", seen)
+	if len(seen) != 16 {
+		t.Errorf("of the sixteen orders of four pairs there are %d", len(seen))
 	}
 }
 
