@@ -14,8 +14,9 @@ type binding struct {
 	take  func(name string, value []byte) error
 	gone  func(name string) error // nil: what is in force stays
 
-	ofFaults bool // its changes pass no fault point
-	sure     bool // that the key exists is all that counts, and is never refused
+	ofFaults bool  // its changes pass no fault point, and may come twice: on the line, and late on the stream of all keys
+	seen     int64 // revision of the last of them that was looked at; 0: none in the present history
+	sure     bool  // that the key exists is all that counts, and is never refused
 }
 
 // WatchOption changes what a binding does.

@@ -91,6 +91,9 @@ func (b *book) put(p pair) {
 		b.confirm(e, p.revision)
 		return
 	}
+	if bound.ofFaults && bound.seen > 0 && p.revision <= bound.seen {
+		return // a put that comes after its deletion has come on the line
+	}
 	if e == nil {
 		if len(p.key) > maxKeyBytes {
 			b.observer.Refused(shorten(p.key), p.revision, fmt.Errorf("the name has %d bytes, at most %d are allowed", len(p.key), maxKeyBytes))
@@ -109,6 +112,7 @@ func (b *book) put(p pair) {
 			err = bound.accept(name, p.value)
 		}
 	}
+	bound.seen = p.revision
 	b.mu.Lock()
 	e.handled, e.absence, e.told = p.revision, "", false
 	if err != nil {
@@ -161,7 +165,11 @@ func (b *book) add(key string, sure bool) *entry {
 func (b *book) remove(key string, revision int64) {
 	bound, name := b.find(key)
 	e := b.entries[key]
-	if bound == nil || e == nil || revision <= e.handled {
+	if bound == nil {
+		return
+	}
+	bound.seen = max(bound.seen, revision)
+	if e == nil || revision <= e.handled {
 		return
 	}
 	var err error
@@ -199,7 +207,7 @@ func (b *book) contradicts(at Place, pairs []pair) bool {
 		e := b.entries[p.key]
 		switch {
 		case e == nil:
-		case p.revision < e.handled:
+		case p.revision < e.handled && e.handled <= at.Revision: // else it has come on the line since
 			return true
 		case e.inForce && p.revision == e.revision && !bytes.Equal(p.value, e.value):
 			return true
@@ -215,6 +223,9 @@ func (b *book) turn(at Place) *HistoryError {
 	err := &HistoryError{Before: b.heard, Now: at}
 	for _, e := range b.entries {
 		e.handled, e.revision = 0, 0
+	}
+	for _, bound := range b.bindings {
+		bound.seen = 0
 	}
 	b.heard, b.handled = Place{}, 0
 	b.changes++
@@ -235,7 +246,7 @@ func (b *book) settle(at Place, pairs []pair, all bool) {
 	}
 	for key, e := range b.entries {
 		switch {
-		case !all || there[key] || e.absence != "":
+		case !all || there[key] || e.absence != "" || e.handled > at.Revision: // the last: it has come on the line since
 		case e.inForce:
 			e.absence, e.told = Missing, false
 		default:

@@ -10,10 +10,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// The points between a source and etcd. They are guarded, since the kill switch comes this way.
+// The points between a source and etcd. They are guarded, since policies come this way; what ends faults has a line of its own.
 var (
 	pointDial = fault.Def{
-		Name: "etcd.dial", Doc: "A source connects to etcd.",
+		Name: "etcd.dial", Doc: "A source has connected to etcd, and is about to ask for its keys; an error is one of connecting.",
 		Attrs: []string{"prefix"}, Effects: fault.Fail,
 		Guarded: true,
 	}
@@ -66,7 +66,10 @@ func (s *session) strikeDial(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
-	_, err := strike(ctx, s.points.dial, s.prefixAttr())
+	err := s.attend(ctx, func(ctx context.Context) error {
+		_, err := strike(ctx, s.points.dial, s.prefixAttr())
+		return err
+	})
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -80,15 +83,7 @@ func (s *session) strikeDial(ctx context.Context) error {
 // what was to be done then says so itself. An injected panic is an error here: nobody is above these goroutines who
 // could recover, and a rule that etcd gives to all processes must not end them all.
 func strike(ctx context.Context, p *fault.Point, attrs ...fault.Attr) (d fault.Damage, err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case *fault.Panicked:
-			d, err = fault.Damage{}, p
-		default:
-			panic(p)
-		}
-	}()
+	defer fault.Contain(&err)
 	d, err = p.Damage(ctx, attrs...)
 	if err != nil && !errors.Is(err, fault.ErrInjected) {
 		return fault.Damage{}, nil
@@ -139,7 +134,7 @@ func (s *session) strikeEvents(ctx context.Context, events []*clientv3.Event) ([
 			return nil, err
 		}
 		if d.Drop {
-			s.lossy.Store(true)
+			s.lost.Store(&d)
 		} else {
 			left = append(left, e)
 		}

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // eventually waits for what other goroutines bring about.
@@ -51,13 +52,13 @@ func (s *struck) failed(t *testing.T, want error) {
 // TestEveryPointIsTripped strikes each point by name. Whatever it does, the last good value is in force meanwhile, and
 // the newest in the end.
 func TestEveryPointIsTripped(t *testing.T) {
-	var covered faulttest.Covered
 	inForce := func(t *testing.T, s *struck, want string) {
 		t.Helper()
 		if got := next(t, s.applied); got != want {
 			t.Errorf("%q was applied, want %q", got, want)
 		}
 	}
+	var cases []faultrules.Case
 	for _, c := range []struct {
 		point, effect string
 		check         func(*testing.T, *struck)
@@ -143,24 +144,22 @@ func TestEveryPointIsTripped(t *testing.T) {
 			inForce(t, s, "one") // etcd's, not what the cache says
 		}},
 	} {
-		t.Run(c.point+" "+c.effect, func(t *testing.T) {
-			s := &struck{faults: faulttest.New(t), etcd: &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}, cache: filepath.Join(t.TempDir(), "cache")}
-			s.rule = func(effect string) { faulttest.Put(t, s.faults, `{"point":"`+c.point+`",`+effect+`}`) }
+		cases = append(cases, faultrules.Case{Point: c.point, Effect: c.effect, Check: func(t *testing.T, set *fault.Set) {
+			s := &struck{faults: set, etcd: &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}, cache: filepath.Join(t.TempDir(), "cache")}
+			s.rule = func(effect string) { faultrules.Put(t, s.faults, `{"point":"`+c.point+`",`+effect+`}`) }
 			if c.point == "etcd.cache.read" {
 				old := snapshot{Prefix: "/dougong/", Values: []cached{{Key: "/dougong/a", Value: []byte("old")}}}
 				if err := os.WriteFile(s.cache, encoded(t, old), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			covered.Trip(t, s.faults, c.point)
-			s.rule(c.effect)
 			s.heard = runAt(t, serve(t, s.etcd), func(config *Config) {
 				config.Cache, config.DialTimeout = s.cache, 200*time.Millisecond
 			}, WithFaults(s.faults))
 			c.check(t, s)
-		})
+		}})
 	}
-	covered.All(t)
+	faultrules.Trip(t, cases)
 }
 
 // TestPanicAndHangAreSurvived at each point: the process lives, and once the rules are gone the newest value comes into
@@ -173,7 +172,7 @@ func TestPanicAndHangAreSurvived(t *testing.T) {
 			for _, removed := range []bool{true, false} { // the rule, before the source ends
 				t.Run(p.Name+" "+effect, func(t *testing.T) {
 					faults, f := faulttest.New(t), &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}
-					faulttest.Put(t, faults, `{"point":"`+p.Name+`",`+effect+`}`)
+					faultrules.Put(t, faults, `{"point":"`+p.Name+`",`+effect+`}`)
 					h := runAt(t, serve(t, f), func(c *Config) {
 						c.Cache, c.DialTimeout = filepath.Join(t.TempDir(), "cache"), 200*time.Millisecond
 					}, WithFaults(faults))
@@ -184,7 +183,7 @@ func TestPanicAndHangAreSurvived(t *testing.T) {
 					if !removed {
 						return
 					}
-					faulttest.Put(t, faults)
+					faultrules.Put(t, faults)
 					f.put("a", "three")
 					for next(t, h.applied) != "three" {
 					}
@@ -197,7 +196,7 @@ func TestPanicAndHangAreSurvived(t *testing.T) {
 // TestWhatTakesFaultsAwayPassesThem: rules that lose all that etcd says do not lose the kill switch.
 func TestWhatTakesFaultsAwayPassesThem(t *testing.T) {
 	faults, f := faulttest.New(t), &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}
-	faulttest.Put(t, faults, `{"point":"etcd.watch","drop":{}}`)
+	faultrules.Put(t, faults, `{"point":"etcd.watch","drop":{}}`)
 	h := runBound(t, serve(t, f), func(*Config) {}, func(s *Source) error { return WatchFaults(s, faults) }, WithFaults(faults))
 	next(t, h.applied)
 	f.waitOpen(t)
@@ -220,11 +219,93 @@ func TestRuleForEverythingSparesTheWayOfTheKillSwitch(t *testing.T) {
 	faults := faulttest.New(t)
 	newSource(t, WithFaults(faults))
 	for rule, want := range map[string]bool{`{"point":"*","panic":{}}`: false, `{"point":"e*","panic":{}}`: false, `{"point":"etcd.*","panic":{}}`: true} {
-		faulttest.Put(t, faults, rule)
+		faultrules.Put(t, faults, rule)
 		for _, p := range faults.Status().Points {
 			if cache := strings.HasPrefix(p.Name, "etcd.cache."); p.On != (want || cache) {
 				t.Errorf("%s: %s is on: %v", rule, p.Name, p.On)
 			}
 		}
+	}
+}
+
+// TestNoRuleKeepsTheKillSwitchAway, not even one that strikes all that passes between a source and etcd, nor one that
+// makes the next try wait. Once it is thrown, so is everything else there.
+func TestNoRuleKeepsTheKillSwitchAway(t *testing.T) {
+	for _, rule := range []string{
+		`{"point":"etcd.*","error":{}}`, `{"point":"etcd.*","panic":{}}`, `{"point":"etcd.*","hang":{}}`, `{"point":"etcd.dial","error":{}}`, `{"point":"etcd.dial","hang":{}}`,
+		`{"point":"etcd.get","error":{}}`, `{"point":"etcd.get","hang":{}}`, `{"point":"etcd.watch","error":{}}`, `{"point":"etcd.watch","hang":{}}`, `{"point":"etcd.watch","drop":{}}`,
+	} {
+		for _, when := range []string{"before it starts", "while it is away", "while all is well"} {
+			t.Run(rule+" "+when, func(t *testing.T) {
+				faults, f := faulttest.New(t), &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}
+				if when == "before it starts" {
+					f.put(FaultKillKey, "")
+				}
+				if when != "while all is well" {
+					faultrules.Put(t, faults, rule)
+				}
+				slow := func(c *Config) {
+					c.RetryMin, c.RetryMax = time.Hour, time.Hour // who waits for the next try waits for ever
+					c.DialTimeout, c.RequestTimeout, c.CheckInterval = 10*time.Second, 10*time.Second, time.Second
+				}
+				h := runBound(t, serve(t, f), slow, func(s *Source) error { return WatchFaults(s, faults) }, WithFaults(faults))
+				if when == "while all is well" {
+					next(t, h.applied)
+					f.waitOpen(t)
+					faultrules.Put(t, faults, rule)
+				}
+				if when != "before it starts" {
+					f.waitWatches(t, 2)
+					if !strings.Contains(rule, "watch") {
+						eventually(t, "it strikes", func() bool { return len(faults.Status().Recent) > 0 })
+					} else if f.waitWatches(t, 3); true {
+						f.put("a", "two")
+						eventually(t, "it strikes", func() bool { return len(faults.Status().Recent) > 0 })
+					}
+					f.put(FaultKillKey, "")
+				}
+				eventually(t, "the switch is thrown", func() bool { return len(faults.Status().Killed) == 1 })
+				if strings.Contains(rule, "watch") && strings.Contains(rule, "error") {
+					return // the next try is an hour off: the switch came first, and the stream is cut
+				}
+				f.put("a", "three")
+				for next(t, h.applied) != "three" {
+				}
+			})
+		}
+	}
+}
+
+// TestLostChangeIsFoundWhenItsRuleHasEnded, without anything else that would begin a new stream.
+func TestLostChangeIsFoundWhenItsRuleHasEnded(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *fault.Set){
+		"removed": func(t *testing.T, s *fault.Set) { faultrules.Put(t, s) },
+		"replaced": func(t *testing.T, s *fault.Set) {
+			faultrules.Put(t, s, `{"point":"etcd.watch","drop":{},"where":{"key":"x"}}`)
+		},
+		"exhausted": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			faults, f := faulttest.New(t), &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}
+			count := ""
+			if end == nil {
+				count = `,"count":1`
+			}
+			faultrules.Put(t, faults, `{"point":"etcd.watch","drop":{}`+count+`}`)
+			h := runAt(t, serve(t, f), func(*Config) {}, WithFaults(faults))
+			next(t, h.applied)
+			f.waitOpen(t)
+			f.put("a", "two")
+			eventually(t, "the change is lost", func() bool { return faulttest.Hits(faults, "etcd.watch") == 1 })
+			if end != nil {
+				end(t, faults)
+			}
+			if got := next(t, h.applied); got != "two" {
+				t.Errorf("applied %q", got)
+			}
+			if err := next(t, h.failed); err != errLost {
+				t.Errorf("told of %v", err)
+			}
+		})
 	}
 }

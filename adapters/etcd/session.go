@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dougong-io/dougong/kit/fault"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -18,28 +19,31 @@ type session struct {
 	report reporter
 	keeper *keeper // nil: no cache
 
+	cancel context.CancelFunc // of the client and the line
 	client *clientv3.Client
-	lossy  atomic.Bool // a rule took a change from the stream
-	asked  time.Time   // when the stream was first asked for a sign of life, of which there has been none since
+	broken chan struct{}                 // says when a connection ended
+	line   <-chan clientv3.WatchResponse // nil: no rule can be in the way
+	lines  sync.WaitGroup
+
+	lost  atomic.Pointer[fault.Damage] // by which a rule took a change from the stream, the last one
+	asked time.Time                    // when the stream was first asked for a sign of life, of which there has been none since
 }
 
 var (
 	errBroken = errors.New("etcd: the connection broke")
 	errSilent = errors.New("etcd: the stream of changes is silent")
 	errEnded  = errors.New("etcd: the stream of changes ended")
+	errLost   = errors.New("etcd: a fault rule that has ended took changes; following them anew")
 )
 
-// run reads all keys and follows them. It always returns an error.
+// run reads all keys and follows them. It always returns an error. What it has opened stays open until close.
 func (s *session) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := s.strikeDial(ctx); err != nil {
-		return err
-	}
-	broken := make(chan struct{}, 1)
-	client, err := dial(ctx, s.config, func() {
+	s.broken = make(chan struct{}, 1)
+	lasting, cancel := context.WithCancel(ctx)
+	s.cancel = cancel
+	client, err := dial(lasting, s.config, func() {
 		select {
-		case broken <- struct{}{}:
+		case s.broken <- struct{}{}:
 		default:
 		}
 	})
@@ -47,8 +51,15 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	s.client = client
-	defer client.Close()
+	ctx, cancel = context.WithCancel(lasting)
+	defer cancel()
 	defer s.save()
+	if err := s.openLine(clientv3.WithRequireLeader(lasting)); err != nil {
+		return err
+	}
+	if err := s.strikeDial(ctx); err != nil {
+		return err
+	}
 	if err := s.read(ctx); err != nil {
 		return err
 	}
@@ -58,7 +69,7 @@ func (s *session) run(ctx context.Context) error {
 
 	// With a leader required, a member that is cut off from the others ends the stream.
 	streamCtx := clientv3.WithRequireLeader(ctx)
-	stream, err := s.openStream(streamCtx)
+	stream, err := s.openStream(streamCtx, s.config.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.book.handled), clientv3.WithProgressNotify())
 	if err != nil {
 		return err
 	}
@@ -84,16 +95,30 @@ func (s *session) run(ctx context.Context) error {
 			if err := s.follow(n.WatchResponse); err != nil {
 				return err
 			}
+		case response := <-s.line:
+			if err := s.look(response); err != nil {
+				return err
+			}
 		case <-check.C:
 			if err := s.check(streamCtx); err != nil {
 				return err
 			}
-		case <-broken:
+		case <-s.broken:
 			return errBroken
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		s.save()
+	}
+}
+
+// close ends what run has opened. It may be called again.
+func (s *session) close() {
+	s.cancel()
+	s.lines.Wait()
+	if s.client != nil {
+		s.client.Close()
+		s.client = nil
 	}
 }
 
@@ -165,19 +190,18 @@ func (s *session) readSure(ctx context.Context, from string, at Place) ([]pair, 
 
 // openStream asks for changes from the last that was looked at, that one included: etcd gives no sign of life to a
 // stream whose first revision is still to come.
-func (s *session) openStream(ctx context.Context) (clientv3.WatchChan, error) {
+func (s *session) openStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.WatchChan, error) {
 	ctx, cancel := context.WithCancel(ctx)                     // which ends with its parent
 	tooLong := time.AfterFunc(s.config.RequestTimeout, cancel) // Watch waits for etcd
-	stream := s.client.Watch(ctx, s.config.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.book.handled), clientv3.WithProgressNotify(), clientv3.WithFragment())
+	stream := s.client.Watch(ctx, key, append(opts, clientv3.WithFragment())...)
 	if !tooLong.Stop() {
 		return nil, errSilent
 	}
 	return stream, nil
 }
 
-// follow looks at what the stream brings.
-func (s *session) follow(response clientv3.WatchResponse) error {
-	s.asked = time.Time{}
+// look looks at what a stream brings.
+func (s *session) look(response clientv3.WatchResponse) error {
 	if response.CompactRevision != 0 {
 		s.book.skip() // the values are known; which of the missing were deleted is not
 		return fmt.Errorf("etcd: changes before revision %d are no longer there", response.CompactRevision)
@@ -194,7 +218,16 @@ func (s *session) follow(response clientv3.WatchResponse) error {
 			}
 		}
 	}
-	if s.lossy.Load() {
+	return nil
+}
+
+// follow looks at what the stream of all keys brings, and how far it has come.
+func (s *session) follow(response clientv3.WatchResponse) error {
+	s.asked = time.Time{}
+	if err := s.look(response); err != nil {
+		return err
+	}
+	if s.lost.Load() != nil {
 		return nil // the next stream begins before what this one lost
 	}
 	// The header may be ahead of events that are still to come.
@@ -211,6 +244,9 @@ func (s *session) follow(response clientv3.WatchResponse) error {
 func (s *session) check(ctx context.Context) error {
 	if s.keeper != nil && s.keeper.failed.Load() {
 		s.keeper.saved-- // so that it is tried again
+	}
+	if lost := s.lost.Load(); lost != nil && (!s.points.watch.On() || !lost.Dropped()) {
+		return errLost
 	}
 	// A young stream may pass over a question or two.
 	if !s.asked.IsZero() && time.Since(s.asked) > s.config.CheckInterval+s.config.RequestTimeout {
@@ -239,10 +275,21 @@ func (s *session) get(ctx context.Context, key string, opts ...clientv3.OpOption
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer cancel()
 	if s.points.get.On() {
-		if _, err := strike(ctx, s.points.get, s.prefixAttr()); err != nil {
+		err := s.attend(ctx, func(ctx context.Context) error {
+			_, err := strike(ctx, s.points.get, s.prefixAttr())
+			return err
+		})
+		if err != nil {
 			return nil, fmt.Errorf("etcd: read %s: %w", s.config.Prefix, err)
 		}
 	}
+	return s.ask(ctx, key, opts...)
+}
+
+// ask is get that passes no point.
+func (s *session) ask(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+	defer cancel()
 	response, err := s.client.Get(ctx, key, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("etcd: read %s: %w", s.config.Prefix, err)

@@ -26,17 +26,31 @@ type fakeEtcd struct {
 	value   string
 	streams int
 	changed int64 // revision of the last put of the value
-	open    map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]]bool
+	others  map[string]*mvccpb.KeyValue
+	open    map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]][]*pb.WatchCreateRequest
 }
 
 func (f *fakeEtcd) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	response := &pb.RangeResponse{Header: &pb.ResponseHeader{ClusterId: f.at.Cluster, Revision: f.at.Revision}, Count: 1}
-	if !r.CountOnly && f.value != "" {
+	if !r.CountOnly && f.value != "" && within("/dougong/a", r.Key, r.RangeEnd) {
 		response.Kvs = []*mvccpb.KeyValue{{Key: []byte("/dougong/a"), Value: []byte(f.value), ModRevision: f.at.Revision}}
 	}
+	for key, kv := range f.others {
+		if !r.CountOnly && within(key, r.Key, r.RangeEnd) {
+			response.Kvs = append(response.Kvs, kv)
+		}
+	}
 	return response, nil
+}
+
+// within reports whether etcd counts a key to a range.
+func within(key string, from, end []byte) bool {
+	if len(end) == 0 {
+		return key == string(from)
+	}
+	return key >= string(from) && key < string(end)
 }
 
 func (f *fakeEtcd) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
@@ -55,10 +69,11 @@ func (f *fakeEtcd) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.Wat
 		if create := request.GetCreateRequest(); create != nil {
 			f.streams++
 			if f.open == nil {
-				f.open = make(map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]]bool)
+				f.open = make(map[grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]][]*pb.WatchCreateRequest)
 			}
-			f.open[stream] = true
-			err = stream.Send(&pb.WatchResponse{Header: header, Created: true})
+			create.WatchId = int64(f.streams)
+			f.open[stream] = append(f.open[stream], create)
+			err = stream.Send(&pb.WatchResponse{Header: header, Created: true, WatchId: create.WatchId})
 			if f.changed > create.StartRevision { // since the source read it
 				f.tell(f.event())
 			}
@@ -78,7 +93,7 @@ func (f *fakeEtcd) become(at Place, value string) {
 	f.at, f.value = at, value
 }
 
-// put changes a key, and tells the streams. Of keys only a is kept.
+// put changes a key, and tells the streams.
 func (f *fakeEtcd) put(key, value string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +103,12 @@ func (f *fakeEtcd) put(key, value string) {
 		f.tell(f.event())
 		return
 	}
-	f.tell(&mvccpb.Event{Kv: &mvccpb.KeyValue{Key: []byte("/dougong/" + key), Value: []byte(value), ModRevision: f.at.Revision}})
+	if f.others == nil {
+		f.others = make(map[string]*mvccpb.KeyValue)
+	}
+	kv := kvOf("/dougong/"+key, value, f.at.Revision)
+	f.others["/dougong/"+key] = kv
+	f.tell(&mvccpb.Event{Kv: kv})
 }
 
 // event is the last put of the value.
@@ -101,12 +121,18 @@ func (f *fakeEtcd) remove(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.at.Revision++
+	delete(f.others, "/dougong/"+key)
 	f.tell(&mvccpb.Event{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("/dougong/" + key), ModRevision: f.at.Revision}})
 }
 
 func (f *fakeEtcd) tell(e *mvccpb.Event) {
-	for stream := range f.open { // one that is ending hears nothing
-		_ = stream.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: f.at.Cluster, Revision: f.at.Revision}, Events: []*mvccpb.Event{e}})
+	for stream, watches := range f.open { // one that is ending hears nothing
+		for _, w := range watches {
+			if within(string(e.Kv.Key), w.Key, w.RangeEnd) {
+				header := &pb.ResponseHeader{ClusterId: f.at.Cluster, Revision: f.at.Revision}
+				_ = stream.Send(&pb.WatchResponse{Header: header, WatchId: w.WatchId, Events: []*mvccpb.Event{e}})
+			}
+		}
 	}
 }
 
@@ -117,6 +143,20 @@ func (f *fakeEtcd) waitOpen(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.open) > 0
+	})
+}
+
+// waitWatches waits until there are so many watches.
+func (f *fakeEtcd) waitWatches(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, "enough is watched", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		watches := 0
+		for _, w := range f.open {
+			watches += len(w)
+		}
+		return watches >= n
 	})
 }
 

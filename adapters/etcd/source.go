@@ -94,21 +94,21 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 	for attempt := 0; ; attempt++ {
 		began := time.Now()
-		err := (&session{Source: s, report: report, keeper: kept}).run(ctx)
+		session := &session{Source: s, report: report, keeper: kept}
+		err := session.run(ctx)
 		report.Connected(false)
 		s.settle()
 		if ctx.Err() != nil {
+			session.close()
 			return nil
 		}
 		report.Failed(err)
 		if time.Since(began) > s.config.CheckInterval+s.config.RequestTimeout {
 			attempt = 0 // it was good for a while
 		}
-		wait := time.NewTimer(backoff(attempt, s.config.RetryMin, s.config.RetryMax, rand.Float64()))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
+		session.pause(ctx, backoff(attempt, s.config.RetryMin, s.config.RetryMax, rand.Float64()))
+		session.close()
+		if ctx.Err() != nil {
 			return nil
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed")

@@ -15,27 +15,25 @@ type broken struct {
 	by   atomic.Pointer[refusal] // nil: it is whole
 
 	sends, receives way
-	damage          fault.Damage // of the bytes that are received
-	read            int64        // of these
+	damage          fault.Damage // drawn when the stream began; of what is received its bytes, of both directions the cut
+	read            int64        // bytes that were received
 }
 
 // way is one direction.
 type way struct {
-	streams bool  // more than one message may pass
-	after   int64 // messages that pass before the stream is cut; -1: all
+	streams bool // more than one message may pass
 	passed  int64
 }
 
 func newBroken(j *joints, c Call, sends, receives bool, d fault.Damage) broken {
-	after, cut := d.Cut()
-	if !cut {
-		after = -1
-	}
-	return broken{j: j, call: c, sends: way{sends, after, 0}, receives: way{receives, after, 0}, damage: d}
+	return broken{j: j, call: c, sends: way{streams: sends}, receives: way{streams: receives}, damage: d}
 }
 
-// cut reports whether no further message may pass.
-func (w *way) cut() bool { return w.streams && w.after >= 0 && w.passed >= w.after }
+// cut reports whether no further message may pass in one direction, as long as the rule stands.
+func (b *broken) cut(w *way) bool {
+	after, cut := b.damage.Cut()
+	return cut && w.streams && w.passed >= after
+}
 
 // received does to a message what rules say. lost reports that it is none.
 func (b *broken) received(m any, d *fault.Damage, stream, receive string) (lost bool, err *refusal) {

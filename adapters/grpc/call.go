@@ -62,9 +62,9 @@ func (c Caller) hash(ctx context.Context, call Call) uint64 {
 }
 
 func (c Caller) ofBreaker(ctx context.Context, call Call) breaker.Call {
-	return breaker.Call{Hash: c.hash(ctx, call), Marked: c.marked(ctx, call)}
+	return breaker.Call{Hash: c.hash(ctx, call), Marked: c.marked(ctx, call), Ctx: ctx}
 }
 
 func (c Caller) ofRamp(ctx context.Context, call Call) ramp.Call {
-	return ramp.Call{Hash: c.hash(ctx, call), Marked: c.marked(ctx, call)}
+	return ramp.Call{Hash: c.hash(ctx, call), Marked: c.marked(ctx, call), Ctx: ctx}
 }

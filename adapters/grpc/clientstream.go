@@ -25,7 +25,7 @@ func (s *streamOfClient) SendMsg(m any) error {
 	if s.by.Load() != nil {
 		return io.EOF
 	}
-	if s.sends.cut() {
+	if s.cut(&s.sends) {
 		s.breakOff(cutOff(pointClientStream.Name))
 		return io.EOF
 	}
@@ -53,9 +53,6 @@ func (s *streamOfClient) RecvMsg(m any) error {
 	if r := s.by.Load(); r != nil {
 		return r
 	}
-	if s.receives.cut() {
-		return s.breakOff(cutOff(pointClientStream.Name))
-	}
 	for {
 		err := s.ClientStream.RecvMsg(m)
 		if r := s.by.Load(); r != nil {
@@ -63,6 +60,9 @@ func (s *streamOfClient) RecvMsg(m any) error {
 		}
 		if err != nil {
 			return err
+		}
+		if s.cut(&s.receives) {
+			return s.breakOff(cutOff(pointClientStream.Name))
 		}
 		s.receives.passed++
 		var d fault.Damage

@@ -71,12 +71,15 @@ func serverPoints(s *fault.Set) points {
 // strike is what the rules of a point do to a call. Its error has a status.
 func (j *joints) strike(ctx context.Context, p *fault.Point, c Call) (fault.Damage, *refusal) {
 	service, method, _ := strings.Cut(strings.TrimPrefix(c.Method, "/"), "/")
-	d, err := p.Damage(ctx,
-		fault.Attr{Key: "target", Value: c.Target},
+	attrs := make([]fault.Attr, 0, 4)
+	if c.Target != "" { // of a client
+		attrs = append(attrs, fault.Attr{Key: "target", Value: c.Target})
+	}
+	d, err := p.Damage(ctx, append(attrs,
 		fault.Attr{Key: "service", Value: service},
 		fault.Attr{Key: "method", Value: method},
 		fault.Attr{Key: "test", Value: strconv.FormatBool(j.caller.marked(ctx, c))},
-	)
+	)...)
 	switch {
 	case err == nil:
 		return d, nil

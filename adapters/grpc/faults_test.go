@@ -3,22 +3,26 @@ package grpcmw
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/fallback"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -47,7 +51,12 @@ func echo(s *stream) error {
 
 func strikable(t *testing.T, stream func(*stream) error) *struck {
 	t.Helper()
-	s := &struck{faults: faulttest.New(t)}
+	return strikableBy(t, faulttest.New(t), stream)
+}
+
+func strikableBy(t *testing.T, faults *fault.Set, stream func(*stream) error) *struck {
+	t.Helper()
+	s := &struck{faults: faults}
 	s.client, s.server = newJoints(t, breaker.DefaultPolicy(), WithFaults(s.faults)), newJoints(t, breaker.DefaultPolicy(), WithFaults(s.faults))
 	s.ClientConn = serving(t, handlers{unary: (&flaky{}).unary, stream: stream}, s.server.server(), s.client.client()...)
 	return s
@@ -87,7 +96,6 @@ func (s *struck) idle(t *testing.T) {
 
 // TestEveryPointIsTripped strikes each point by name and looks at what comes of it.
 func TestEveryPointIsTripped(t *testing.T) {
-	var covered faulttest.Covered
 	fails := func(t *testing.T, err error) {
 		t.Helper()
 		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "injected fault") {
@@ -100,6 +108,7 @@ func TestEveryPointIsTripped(t *testing.T) {
 			t.Errorf("answers are %q, want %q", got, want)
 		}
 	}
+	var cases []faultrules.Case
 	for _, c := range []struct {
 		point, effect string
 		check         func(*testing.T, *struck)
@@ -133,7 +142,14 @@ func TestEveryPointIsTripped(t *testing.T) {
 		}},
 		{"grpc.client.stream", `"truncate":{"after":2}`, func(t *testing.T, s *struck) {
 			got, err := s.talk(t.Context(), "a", "b")
-			said(t, got, "a b")
+			said(t, got, "a b") // no message was to come after them
+			if err != nil {
+				t.Error(err)
+			}
+			s.client.check(t, oneSuccess)
+		}},
+		{"grpc.client.stream", `"truncate":{"after":1}`, func(t *testing.T, s *struck) {
+			_, err := s.talk(t.Context(), "a", "b")
 			fails(t, err)
 			s.client.check(t, oneFailure)
 		}},
@@ -235,16 +251,14 @@ func TestEveryPointIsTripped(t *testing.T) {
 			said(t, got, "\x00 b")
 		}},
 	} {
-		t.Run(c.point+" "+c.effect, func(t *testing.T) {
+		cases = append(cases, faultrules.Case{Point: c.point, Effect: c.effect, Check: func(t *testing.T, set *fault.Set) {
 			noMoreGoroutines(t)
-			s := strikable(t, echo)
-			covered.Trip(t, s.faults, c.point)
-			faulttest.Put(t, s.faults, `{"point":"`+c.point+`",`+c.effect+`}`)
+			s := strikableBy(t, set, echo)
 			c.check(t, s)
 			s.idle(t)
-		})
+		}})
 	}
-	covered.All(t)
+	faultrules.Trip(t, cases)
 }
 
 // TestPanicAndHangLeaveNothingBehind strikes each point with the rules that nothing can be done about, then uses it.
@@ -265,13 +279,13 @@ func TestPanicAndHangLeaveNothingBehind(t *testing.T) {
 		t.Run(p.Name, func(t *testing.T) {
 			noMoreGoroutines(t)
 			s := strikable(t, echo)
-			faulttest.Put(t, s.faults, `{"point":"`+p.Name+`","panic":{}}`)
+			faultrules.Put(t, s.faults, `{"point":"`+p.Name+`","panic":{}}`)
 			if err := use(t.Context(), s); err == nil {
 				t.Error("no panic")
 			}
 			s.idle(t)
 
-			faulttest.Put(t, s.faults, `{"point":"`+p.Name+`","hang":{}}`)
+			faultrules.Put(t, s.faults, `{"point":"`+p.Name+`","hang":{}}`)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			if err := use(ctx, s); status.Code(err) != codes.DeadlineExceeded {
@@ -283,7 +297,7 @@ func TestPanicAndHangLeaveNothingBehind(t *testing.T) {
 			before := faulttest.Hits(s.faults, p.Name)
 			go func() { ended <- use(t.Context(), s) }()
 			eventually(t, "the call hangs", func() bool { return faulttest.Hits(s.faults, p.Name) > before })
-			faulttest.Put(t, s.faults) // no rules
+			faultrules.Put(t, s.faults) // no rules
 			if err := <-ended; err != nil {
 				t.Errorf("let go: %v", err)
 			}
@@ -314,7 +328,7 @@ func TestInjectedErrorHasTheStatusOfItsCause(t *testing.T) {
 		for _, point := range []string{"grpc.client.unary", "grpc.server.unary"} {
 			t.Run(point+c.rule, func(t *testing.T) {
 				s := strikable(t, echo)
-				faulttest.Put(t, s.faults, `{"point":"`+point+`","error":`+c.rule+`}`)
+				faultrules.Put(t, s.faults, `{"point":"`+point+`","error":`+c.rule+`}`)
 				_, err := call(t.Context(), s.ClientConn, "x")
 				if status.Code(err) != c.want {
 					t.Errorf("got %v, want %v", err, c.want)
@@ -340,7 +354,7 @@ func TestInjectedErrorHasTheStatusOfItsCause(t *testing.T) {
 func TestInjectedErrorSaysWhenToComeBack(t *testing.T) {
 	for _, point := range []string{"grpc.client.unary", "grpc.server.unary", "grpc.server.stream", "grpc.server.receive"} {
 		s := strikable(t, echo)
-		faulttest.Put(t, s.faults, `{"point":"`+point+`","error":{"retry_after":"1500ms"}}`)
+		faultrules.Put(t, s.faults, `{"point":"`+point+`","error":{"retry_after":"1500ms"}}`)
 		var err error
 		var trailer metadata.MD
 		if strings.HasSuffix(point, "unary") {
@@ -396,7 +410,7 @@ func TestStreamIsCutAfterSoManyMessages(t *testing.T) {
 			t.Run("down, "+side+" "+after, func(t *testing.T) {
 				noMoreGoroutines(t)
 				s := strikable(t, three)
-				faulttest.Put(t, s.faults, rule)
+				faultrules.Put(t, s.faults, rule)
 				c, err := s.NewStream(t.Context(), serverStream, serverMethod)
 				if err != nil {
 					t.Fatal(err)
@@ -422,7 +436,7 @@ func TestStreamIsCutAfterSoManyMessages(t *testing.T) {
 			t.Run("up, "+side+" "+after, func(t *testing.T) {
 				noMoreGoroutines(t)
 				s := strikable(t, sum)
-				faulttest.Put(t, s.faults, rule)
+				faultrules.Put(t, s.faults, rule)
 				c, err := s.NewStream(t.Context(), clientStream, clientMethod)
 				if err != nil {
 					t.Fatal(err)
@@ -447,6 +461,80 @@ func TestStreamIsCutAfterSoManyMessages(t *testing.T) {
 	}
 }
 
+// TestStreamOfAsManyMessagesAsPassIsWhole: there is nothing to cut off.
+func TestStreamOfAsManyMessagesAsPassIsWhole(t *testing.T) {
+	for _, side := range []string{"client", "server"} {
+		s := strikable(t, echo)
+		faultrules.Put(t, s.faults, `{"point":"grpc.`+side+`.stream","truncate":{"after":3}}`)
+		if got, err := s.talk(t.Context(), "a", "b", "c"); len(got) != 3 || err != nil {
+			t.Errorf("%s: %q, %v", side, got, err)
+		}
+		s.client.check(t, oneSuccess)
+		s.server.check(t, oneSuccess)
+	}
+}
+
+// TestStreamIsNotCutByARuleThatHasEnded, nor damaged.
+func TestStreamIsNotCutByARuleThatHasEnded(t *testing.T) {
+	for _, side := range []string{"client", "server"} {
+		for _, effect := range []string{`"truncate":{"after":1}`, `"corrupt":{"offset":5,"mode":"zero"}`} {
+			s := strikable(t, echo)
+			faultrules.Put(t, s.faults, `{"point":"grpc.`+side+`.stream",`+effect+`}`)
+			c, err := s.NewStream(t.Context(), bidi, bidiMethod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, text := range []string{"a", "b", "c"} {
+				if err := c.SendMsg(wrapperspb.String(text)); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := receive(c.RecvMsg); got != text || err != nil {
+					t.Errorf("%s %s: %q, %v", side, effect, got, err)
+				}
+				if i == 0 {
+					if err := s.faults.Kill(fault.Etcd, true); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := c.CloseSend(); err != nil {
+				t.Error(err)
+			}
+			if _, err := receive(c.RecvMsg); err != io.EOF {
+				t.Errorf("%s %s: %v", side, effect, err)
+			}
+		}
+	}
+}
+
+// TestHandlerThatReadsHearsThatItsStreamBroke in the other direction: once something comes.
+func TestHandlerThatReadsHearsThatItsStreamBroke(t *testing.T) {
+	broken, heard := make(chan struct{}), make(chan error, 1)
+	s := strikable(t, func(s *stream) error {
+		var sending sync.WaitGroup
+		sending.Go(func() { _ = s.send("x"); close(broken) })
+		defer sending.Wait()
+		_, err := s.receive()
+		heard <- err
+		return err
+	})
+	faultrules.Put(t, s.faults, `{"point":"grpc.server.send","error":{}}`)
+	c, err := s.NewStream(t.Context(), bidi, bidiMethod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-broken
+	if err := c.SendMsg(wrapperspb.String("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-heard; !errors.Is(err, fault.ErrInjected) {
+		t.Errorf("the handler heard %v", err)
+	}
+	if _, err := receive(c.RecvMsg); status.Code(err) != codes.Unavailable {
+		t.Error(err)
+	}
+}
+
 // TestOneAnswerThatIsLostOrDamagedIsAFailure although gRPC itself had it and called the stream a success.
 func TestOneAnswerThatIsLostOrDamagedIsAFailure(t *testing.T) {
 	for effect, want := range map[string]breaker.Counts{
@@ -455,7 +543,7 @@ func TestOneAnswerThatIsLostOrDamagedIsAFailure(t *testing.T) {
 		t.Run(effect, func(t *testing.T) {
 			noMoreGoroutines(t)
 			s := strikable(t, func(s *stream) error { s.receive(); return s.send("sum") })
-			faulttest.Put(t, s.faults, `{"point":"grpc.client.receive",`+effect+`}`)
+			faultrules.Put(t, s.faults, `{"point":"grpc.client.receive",`+effect+`}`)
 			c, err := s.NewStream(t.Context(), clientStream, clientMethod)
 			if err != nil {
 				t.Fatal(err)
@@ -483,7 +571,7 @@ func TestStreamThatAClientBreaksEndsAtTheServer(t *testing.T) {
 			<-s.Context().Done()
 			return s.Context().Err()
 		})
-		faulttest.Put(t, s.faults, `{"point":"`+point+`","error":{}}`)
+		faultrules.Put(t, s.faults, `{"point":"`+point+`","error":{}}`)
 		c, err := s.NewStream(t.Context(), bidi, bidiMethod)
 		if err != nil {
 			t.Fatal(err)
@@ -514,7 +602,7 @@ func TestCutStreamEndsTheContextOfItsHandler(t *testing.T) {
 		cause.Store(&err)
 		return nil // the stream broke all the same
 	})
-	faulttest.Put(t, s.faults, `{"point":"grpc.server.receive","error":{"cause":"reset"}}`)
+	faultrules.Put(t, s.faults, `{"point":"grpc.server.receive","error":{"cause":"reset"}}`)
 	if _, err := s.talk(t.Context(), "a"); status.Code(err) != codes.Unavailable {
 		t.Error(err)
 	}
@@ -537,19 +625,24 @@ func TestRulesChooseByMethodAndMark(t *testing.T) {
 		{`{"target":"*test"}`, true, true},
 		{`{"tenant":"x"}`, false, false},
 	} {
-		faulttest.Put(t, s.faults, `{"point":"grpc.client.unary","where":`+c.where+`,"error":{}}`)
+		faultrules.Put(t, s.faults, `{"point":"grpc.client.unary","where":`+c.where+`,"error":{}}`)
 		_, plain := call(t.Context(), s.ClientConn, "x")
 		_, testCall := call(marked, s.ClientConn, "x")
 		if (plain != nil) != c.plain || (testCall != nil) != c.testCall {
 			t.Errorf("%s: %v, marked: %v", c.where, plain, testCall)
 		}
 	}
-	faulttest.Put(t, s.faults, `{"point":"grpc.server.unary","where":{"test":"true"},"error":{}}`)
+	faultrules.Put(t, s.faults, `{"point":"grpc.server.unary","where":{"test":"true"},"error":{}}`)
 	if _, err := call(t.Context(), s.ClientConn, "x"); err != nil {
 		t.Error(err)
 	}
 	if _, err := call(marked, s.ClientConn, "x"); err == nil {
 		t.Error("a marked call was spared by the server")
+	}
+	for _, hit := range s.faults.Status().Recent {
+		if target, told := hit.Attributes["target"]; told != strings.HasPrefix(hit.Point, "grpc.client.") {
+			t.Errorf("%s tells of the target %q", hit.Point, target)
+		}
 	}
 }
 
@@ -564,7 +657,7 @@ func TestFallbackAnswersInPlaceOfAnInjectedError(t *testing.T) {
 	if _, err := call(t.Context(), conn, "x"); err != nil {
 		t.Fatal(err)
 	}
-	faulttest.Put(t, faults, `{"point":"grpc.client.unary","error":{"cause":"reset"}}`)
+	faultrules.Put(t, faults, `{"point":"grpc.client.unary","error":{"cause":"reset"}}`)
 	var served Served
 	if got, err := call(t.Context(), conn, "x", ServedBy(&served)); got != "x!" || err != nil || !errors.Is(served.Err, fault.ErrInjected) {
 		t.Errorf("%q, %v, served %+v", got, err, served)
@@ -592,8 +685,90 @@ func TestPointsThatAreOffCostACallNothing(t *testing.T) {
 
 func TestTimeoutIsWhatTheRuleSays(t *testing.T) {
 	s := strikable(t, echo)
-	faulttest.Put(t, s.faults, `{"point":"grpc.client.unary","error":{"cause":"timeout"}}`)
+	faultrules.Put(t, s.faults, `{"point":"grpc.client.unary","error":{"cause":"timeout"}}`)
 	if _, err := call(t.Context(), s.ClientConn, "x"); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%v is no time-out to those who ask", err)
 	}
+}
+
+// TestWhatIsHeldAtTheEndOfACallTakesNoSlot: a rule that holds results, or fails them in whatever way, leaves the limit
+// as it is. The end of a stream is told on a goroutine of gRPC's, where a panic would end the process.
+func TestWhatIsHeldAtTheEndOfACallTakesNoSlot(t *testing.T) {
+	for _, effect := range []string{`"hang":{}`, `"panic":{}`, `"error":{}`, `"drop":{}`} {
+		t.Run(effect, func(t *testing.T) {
+			faults := faulttest.New(t)
+			j := newJointsBy(t, faults, breaker.DefaultPolicy())
+			s := &struck{ClientConn: serving(t, handlers{unary: (&flaky{}).unary, stream: echo}, nil, j.client()...)}
+			faultrules.Put(t, faults, `{"point":"breaker.done",`+effect+`}`)
+			var calls sync.WaitGroup
+			for range 3 {
+				calls.Go(func() { _, _ = call(t.Context(), s.ClientConn, "x") })
+				calls.Go(func() { _, _ = s.talk(t.Context(), "x") })
+			}
+			eventually(t, "all are struck", func() bool { return faulttest.Hits(faults, "breaker.done") == 6 })
+			eventually(t, "no place is taken", func() bool { return j.limit.Stats().Admitted == 0 })
+			faultrules.Put(t, faults)
+			calls.Wait()
+		})
+	}
+}
+
+// TestWhatIsHeldAtAJointEndsWithItsCall, and gives back what it has.
+func TestWhatIsHeldAtAJointEndsWithItsCall(t *testing.T) {
+	for _, point := range []string{"ramp.admit", "breaker.allow"} {
+		faults := faulttest.New(t)
+		j := newJointsBy(t, faults, breaker.DefaultPolicy())
+		conn := serving(t, handlers{unary: (&flaky{}).unary}, nil, j.client()...)
+		faultrules.Put(t, faults, `{"point":"`+point+`","hang":{}}`)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errors.New("too slow"))
+		if _, err := call(ctx, conn, "x"); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%s: %v", point, err)
+		}
+		cancel()
+		if n := j.limit.Stats().Admitted; n != 0 {
+			t.Errorf("%s: %d places are taken", point, n)
+		}
+	}
+}
+
+// FuzzDamagedMessage: whatever falls on the bytes of messages, they are read or refused, and no byte is counted twice.
+func FuzzDamagedMessage(f *testing.F) {
+	f.Add("hello", int64(0), int64(1), int64(2), uint8(0))
+	f.Add("", int64(1<<62), int64(1<<62), int64(0), uint8(1))
+	f.Add("\x00\xff\n\x05hello", int64(3), int64(1000), int64(1<<62), uint8(2))
+	set := faulttest.New(f)
+	point := set.Point(pointClientReceive)
+	f.Fuzz(func(t *testing.T, text string, offset, length, after int64, mode uint8) {
+		text = strings.ToValidUTF8(text, "?")
+		rule := func(effect string, args ...any) string {
+			return fmt.Sprintf(`{"point":"grpc.client.receive",`+effect+`}`, args...)
+		}
+		corrupt := rule(`"corrupt":{"offset":%d,"length":%d,"mode":%q}`, max(offset, 0), max(length, 1), []string{"flip", "zero", "random"}[mode%3])
+		faultrules.Put(t, set, corrupt, rule(`"truncate":{"after":%d}`, max(after, 0)))
+		one, err := point.Damage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBroken(&joints{}, Call{}, true, true, one)
+		var size int64
+		for range 3 {
+			m := wrapperspb.String(text)
+			size += int64(proto.Size(m))
+			lost, refused := b.received(m, &fault.Damage{}, "stream", "receive")
+			if lost || refused != nil && refused.status.Code() != codes.Internal {
+				t.Errorf("lost: %v, %v", lost, refused)
+			}
+			if b.read != size && one.Corrupts() {
+				t.Errorf("%d bytes were read, %d came", b.read, size)
+			}
+			alone := wrapperspb.String(text)
+			d, err := point.Damage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := mangleAll(alone, "receive", &d); r == nil && len(alone.Value) > len(text) {
+				t.Errorf("%q has become %q", text, alone.Value)
+			}
+		}
+	})
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/clock"
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/ramp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -165,16 +167,26 @@ type joined struct {
 
 func newJoints(t *testing.T, p breaker.Policy, opts ...Option) *joined {
 	t.Helper()
-	g, err := breaker.New(p, breaker.WithClock[Call](clock.Exact()))
+	return newJointsBy(t, nil, p, opts...)
+}
+
+// newJointsBy has points in the joints too.
+func newJointsBy(t *testing.T, faults *fault.Set, p breaker.Policy, opts ...Option) *joined {
+	t.Helper()
+	g, err := breaker.New(p, breaker.WithClock[Call](clock.Exact()), breaker.WithFaults[Call](faults))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := limit.New(limit.DefaultConfig())
+	rm, err := ramp.New(ramp.DefaultConfig(), ramp.WithFaults(faults))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := limit.New(limit.DefaultConfig(), limit.WithFaults(faults))
 	if err != nil {
 		t.Fatal(err)
 	}
 	j := &joined{group: g, limit: l}
-	j.opts = append([]Option{WithBreaker(g, ByMethod), WithLimit(func(context.Context, Call) *limit.Limit { return l }, nil)}, opts...)
+	j.opts = append([]Option{WithRamp(rm), WithBreaker(g, ByMethod), WithLimit(func(context.Context, Call) *limit.Limit { return l }, nil)}, opts...)
 	return j
 }
 

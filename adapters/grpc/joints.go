@@ -2,6 +2,8 @@ package grpcmw
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/dougong-io/dougong/kit/breaker"
@@ -85,6 +87,9 @@ func (j *joints) begin(ctx context.Context, c Call) (_ *held, err error) {
 		if !begun {
 			h.end(breaker.Ignored, limit.Ignored)
 		}
+		if ended := ctx.Err(); err != nil && ended != nil && !isRejection(err) && !errors.Is(err, ended) {
+			err = fmt.Errorf("%w: %w", ended, err) // whatever the cause is, this has a status
+		}
 	}()
 	if j.limit != nil {
 		if l := j.limit(ctx, c); l != nil {
@@ -116,9 +121,11 @@ func (h *held) end(o breaker.Outcome, load limit.Outcome) {
 	if h.ended.Swap(true) {
 		return
 	}
-	h.breaker.Done(o)
+	// Deferred, so that each has its own back whatever another does: observers and fault points may panic. The slot
+	// comes first, since a rule may hold the call at breaker.done.
+	defer h.breaker.Done(o)
 	if o != breaker.Ignored { // what says nothing need not be given back to a ramp
-		h.ramp.Done(o != breaker.Failure)
+		defer h.ramp.Done(o != breaker.Failure)
 	}
 	h.limit.DoneWith(load)
 }

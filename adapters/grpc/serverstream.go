@@ -8,7 +8,9 @@ import (
 )
 
 // streamOfServer is the stream of a server whose messages pass fault points. One that breaks is, for its handler, as one
-// whose client is gone: its context ends, and SendMsg and RecvMsg fail. The client hears of it when the handler returns.
+// whose client is gone: its context ends, and SendMsg and RecvMsg fail. But a RecvMsg that waits already goes on waiting
+// until the client sends, half-closes or leaves: nothing of gRPC lets it go before the handler returns. Only then does
+// the client hear of it.
 type streamOfServer struct {
 	grpc.ServerStream
 	broken
@@ -24,7 +26,7 @@ func (s *streamOfServer) SendMsg(m any) error {
 	if r := s.by.Load(); r != nil {
 		return r
 	}
-	if s.sends.cut() {
+	if s.cut(&s.sends) {
 		return s.breakOff(cutOff(pointServerStream.Name))
 	}
 	s.sends.passed++
@@ -45,12 +47,16 @@ func (s *streamOfServer) RecvMsg(m any) error {
 	if r := s.by.Load(); r != nil {
 		return r
 	}
-	if s.receives.cut() {
-		return s.breakOff(cutOff(pointServerStream.Name))
-	}
 	for {
-		if err := s.ServerStream.RecvMsg(m); err != nil {
+		err := s.ServerStream.RecvMsg(m)
+		if r := s.by.Load(); r != nil { // meanwhile, in the other direction
+			return r
+		}
+		if err != nil {
 			return err
+		}
+		if s.cut(&s.receives) {
+			return s.breakOff(cutOff(pointServerStream.Name))
 		}
 		s.receives.passed++
 		var d fault.Damage

@@ -36,11 +36,11 @@ func (c Caller) hash(r *http.Request) uint64 {
 }
 
 func (c Caller) ofBreaker(r *http.Request) breaker.Call {
-	return breaker.Call{Hash: c.hash(r), Marked: c.marked(r)}
+	return breaker.Call{Hash: c.hash(r), Marked: c.marked(r), Ctx: r.Context()}
 }
 
 func (c Caller) ofRamp(r *http.Request) ramp.Call {
-	return ramp.Call{Hash: c.hash(r), Marked: c.marked(r)}
+	return ramp.Call{Hash: c.hash(r), Marked: c.marked(r), Ctx: r.Context()}
 }
 
 // ByPattern is the key of a breaker with a circuit for each route: the pattern of http.ServeMux that matched. It is

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/ramp"
 )
@@ -33,9 +35,18 @@ type joined struct {
 
 func join(t *testing.T, s *httptest.Server, p breaker.Policy, opts ...Option) *joined {
 	t.Helper()
-	j := &joined{group: newGroup(t, p), limit: newLimit(t, limit.DefaultConfig())}
-	base := s.Client().Transport
-	opts = append([]Option{WithBreaker(j.group, ByHost), WithLimit(func(*http.Request) *limit.Limit { return j.limit }, nil)}, opts...)
+	return joinBy(t, nil, s.Client().Transport, p, opts...)
+}
+
+// joinBy has points in the joints too.
+func joinBy(t *testing.T, faults *fault.Set, base http.RoundTripper, p breaker.Policy, opts ...Option) *joined {
+	t.Helper()
+	rm, err := ramp.New(ramp.DefaultConfig(), ramp.WithFaults(faults))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &joined{group: newGroup(t, p, breaker.WithFaults[string](faults)), limit: newLimit(t, limit.DefaultConfig(), limit.WithFaults(faults))}
+	opts = append([]Option{WithRamp(rm), WithBreaker(j.group, ByHost), WithLimit(func(*http.Request) *limit.Limit { return j.limit }, nil)}, opts...)
 	j.Transport = NewTransport(base, opts...)
 	t.Cleanup(j.CloseIdleConnections)
 	return j
@@ -414,17 +425,27 @@ func TestRandomCallsGiveEverythingBack(t *testing.T) {
 			`{"point":"httpmw.client*","probability":0.01,"hang":{}}`, `{"point":"httpmw.*","probability":0.02,"drop":{}}`,
 			`{"point":"httpmw.*","probability":0.02,"truncate":{"after":100}}`, `{"point":"httpmw.*","probability":0.02,"corrupt":{"mode":"random"}}`,
 		},
+		"points of the joints on": jointRules,
 	} {
 		t.Run(name, func(t *testing.T) { randomCalls(t, rules) })
 	}
 }
 
+// jointRules strike a limit, a ramp and a breaker themselves. What hangs does so until its call ends, but at
+// breaker.done: there until the rule does.
+var jointRules = []string{
+	`{"point":"*","probability":0.02,"error":{}}`, `{"point":"*","probability":0.02,"panic":{}}`, `{"point":"*","probability":0.03,"delay":{"fixed":"2ms"}}`,
+	`{"point":"limit.*","probability":0.01,"hang":{}}`, `{"point":"ramp.admit","probability":0.01,"hang":{}}`, `{"point":"breaker.allow","probability":0.01,"hang":{}}`,
+	`{"point":"breaker.done","probability":0.02,"drop":{}}`,
+}
+
 func randomCalls(t *testing.T, rules []string) {
 	rnd := random(t)
 	faults := faulttest.New(t)
-	faulttest.Put(t, faults, rules...)
+	faultrules.Put(t, faults, rules...)
 	noMoreGoroutines(t)
-	outer, guard := newLimit(t, limit.Config{Slots: 8, Queue: 4, Arriving: 8}), newGroup(t, breaker.DefaultPolicy())
+	outer := newLimit(t, limit.Config{Slots: 8, Queue: 4, Arriving: 8}, limit.WithFaults(faults))
+	guard := newGroup(t, breaker.DefaultPolicy(), breaker.WithFaults[string](faults))
 	s, _ := serving(t, Limit(outer, LimitOptions{})(Breaker(guard, func(*http.Request) string { return "x" }, BreakerOptions{})(Faults(faults, Caller{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/panic":
@@ -457,20 +478,22 @@ func randomCalls(t *testing.T, rules []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := join(t, s, p, WithFallback(f), WithFaults(faults))
+	j := joinBy(t, faults, s.Client().Transport, p, WithFallback(f), WithFaults(faults))
 	paths := []string{"/panic", "/goexit", "/abort", "/500", "/slow", "/hijack", "/", "/", "/", "/"}
 	var callers sync.WaitGroup
 	var ok atomic.Int32
 	for range 16 {
 		seed := rnd.Uint64()
 		callers.Go(func() {
-			for i := range 40 {
+			one := func(i int) {
+				defer func() { recover() }() // from an injected panic
 				random := func(n int) int { return int((seed>>(i%32) + uint64(i)*2654435761) % uint64(n)) }
 				timeout := time.Second
 				if random(5) == 0 {
 					timeout = time.Duration(random(4000)) * time.Microsecond
 				}
 				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				defer cancel()
 				method, body := "GET", io.Reader(nil)
 				if random(3) == 0 {
 					method, body = "POST", strings.NewReader(strings.Repeat("b", random(200_000)))
@@ -488,12 +511,14 @@ func randomCalls(t *testing.T, rules []string) {
 						resp.Body.Close()
 					}
 				}
-				cancel()
+			}
+			for i := range 40 {
+				one(i)
 			}
 		})
 	}
 	callers.Wait()
-	faulttest.Put(t, faults)
+	faultrules.Put(t, faults)
 	eventually(t, "no place is taken", func() bool { return j.limit.Stats().Admitted == 0 && outer.Stats().Admitted == 0 })
 	t.Logf("%d of %d calls were answered; client %+v, server %+v", ok.Load(), 16*40, j.group.Snapshot().Circuits[0].Counts, guard.Snapshot().Circuits[0].Counts)
 	if ok.Load() < 50 {

@@ -7,14 +7,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/fallback"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/problem"
 )
@@ -33,7 +35,12 @@ const said = "0123456789"
 // strikable serves a handler that reads the body, and answers with it or with said.
 func strikable(t *testing.T) *struck {
 	t.Helper()
-	s := &struck{faults: faulttest.New(t), server: newGroup(t, breaker.DefaultPolicy()), limit: newLimit(t, limit.DefaultConfig())}
+	return strikableBy(t, faulttest.New(t))
+}
+
+func strikableBy(t *testing.T, faults *fault.Set) *struck {
+	t.Helper()
+	s := &struck{faults: faults, server: newGroup(t, breaker.DefaultPolicy()), limit: newLimit(t, limit.DefaultConfig())}
 	handler := Limit(s.limit, LimitOptions{ReadAhead: -1})(Breaker(s.server, ByPattern, BreakerOptions{})(Faults(s.faults, Caller{})(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
@@ -86,13 +93,13 @@ func (s *struck) idle(t *testing.T) {
 
 // TestEveryPointIsTripped strikes each point by name and looks at what comes of it.
 func TestEveryPointIsTripped(t *testing.T) {
-	var covered faulttest.Covered
 	counted := func(t *testing.T, g *breaker.Group[string], want breaker.Counts) {
 		t.Helper()
 		if got := counts(t, g); got != want {
 			t.Errorf("counted %+v, want %+v", got, want)
 		}
 	}
+	var cases []faultrules.Case
 	for _, c := range []struct {
 		point, effect  string
 		status         int // 0: an error that is as
@@ -118,11 +125,9 @@ func TestEveryPointIsTripped(t *testing.T) {
 		{"httpmw.server", `"corrupt":{"offset":4,"mode":"zero"}`, 200, "0123\x0056789", nil, oneSuccess, oneSuccess},
 		{"httpmw.server.body", `"error":{"cause":"reset"}`, 400, "body_broken", nil, oneSuccess, oneSuccess},
 	} {
-		t.Run(c.point+" "+c.effect, func(t *testing.T) {
+		cases = append(cases, faultrules.Case{Point: c.point, Effect: c.effect, Check: func(t *testing.T, set *fault.Set) {
 			noMoreGoroutines(t)
-			s := strikable(t)
-			covered.Trip(t, s.faults, c.point)
-			faulttest.Put(t, s.faults, `{"point":"`+c.point+`",`+c.effect+`}`)
+			s := strikableBy(t, set)
 			status, body, header, err := s.post(t.Context())
 			if status != c.status || !strings.Contains(body, c.body) || !errors.Is(err, c.as) {
 				t.Errorf("%d, %q, %v", status, body, err)
@@ -137,9 +142,9 @@ func TestEveryPointIsTripped(t *testing.T) {
 				t.Error("it was sent")
 			}
 			s.idle(t)
-		})
+		}})
 	}
-	covered.All(t)
+	faultrules.Trip(t, cases)
 }
 
 // TestPanicAndHangLeaveNothingBehind strikes each point with the rules that nothing can be done about, then uses it.
@@ -157,13 +162,13 @@ func TestPanicAndHangLeaveNothingBehind(t *testing.T) {
 				_, _, _, err = s.post(ctx)
 				return err
 			}
-			faulttest.Put(t, s.faults, `{"point":"`+p.Name+`","panic":{}}`)
+			faultrules.Put(t, s.faults, `{"point":"`+p.Name+`","panic":{}}`)
 			if err := use(t.Context()); err == nil {
 				t.Error("no panic")
 			}
 			s.idle(t)
 
-			faulttest.Put(t, s.faults, `{"point":"`+p.Name+`","hang":{}}`)
+			faultrules.Put(t, s.faults, `{"point":"`+p.Name+`","hang":{}}`)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			if err := use(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -175,7 +180,7 @@ func TestPanicAndHangLeaveNothingBehind(t *testing.T) {
 			before := faulttest.Hits(s.faults, p.Name)
 			go func() { ended <- use(t.Context()) }()
 			eventually(t, "the call hangs", func() bool { return faulttest.Hits(s.faults, p.Name) > before })
-			faulttest.Put(t, s.faults)
+			faultrules.Put(t, s.faults)
 			if err := <-ended; err != nil {
 				t.Errorf("let go: %v", err)
 			}
@@ -189,7 +194,7 @@ func TestInjectedErrorsOpenACircuit(t *testing.T) {
 	faults := faulttest.New(t)
 	server, _ := serving(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	j := join(t, server, twoFailures(), WithFaults(faults))
-	faulttest.Put(t, faults, `{"point":"httpmw.client","error":{"cause":"refused"}}`)
+	faultrules.Put(t, faults, `{"point":"httpmw.client","error":{"cause":"refused"}}`)
 	for i := range 3 {
 		_, err := j.Get(server.URL)
 		if want := i == 2; errors.Is(err, breaker.ErrRejected) != want || errors.Is(err, syscall.ECONNREFUSED) == want {
@@ -208,7 +213,7 @@ func TestFallbackAnswersInPlaceOfAnInjectedError(t *testing.T) {
 	client := join(t, server, breaker.DefaultPolicy(), WithFaults(faults), WithFallback(pages))
 	for _, effect := range []string{``, `"error":{"cause":"reset"}`, `"error":{"http_status":502}`, `"truncate":{"after":3}`} {
 		if effect != "" {
-			faulttest.Put(t, faults, `{"point":"httpmw.client",`+effect+`}`)
+			faultrules.Put(t, faults, `{"point":"httpmw.client",`+effect+`}`)
 		}
 		resp, err := client.Get(server.URL)
 		if err != nil {
@@ -236,7 +241,7 @@ func TestRulesChooseByRouteAndMark(t *testing.T) {
 		{"httpmw.server", `{"test":"true"}`, false, true},
 		{"httpmw.server", `{"test":"false"}`, true, false},
 	} {
-		faulttest.Put(t, s.faults, `{"point":"`+c.point+`","where":`+c.where+`,"error":{"http_status":418}}`)
+		faultrules.Put(t, s.faults, `{"point":"`+c.point+`","where":`+c.where+`,"error":{"http_status":418}}`)
 		for marked, want := range map[string]bool{"": c.plain, "true": c.marked} {
 			req, _ := http.NewRequest("GET", s.url, nil)
 			req.Header.Set("x-ai-test", marked)
@@ -272,3 +277,65 @@ func TestPointsThatAreOffCostNothing(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestWhatIsHeldAtTheEndOfACallTakesNoSlot: a rule that holds results, or fails them in whatever way, leaves the limit
+// as it is.
+func TestWhatIsHeldAtTheEndOfACallTakesNoSlot(t *testing.T) {
+	for _, effect := range []string{`"hang":{}`, `"panic":{}`, `"error":{}`, `"drop":{}`} {
+		t.Run(effect, func(t *testing.T) {
+			faults := faulttest.New(t)
+			j := joinBy(t, faults, roundTripper(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+			}), breaker.DefaultPolicy())
+			faultrules.Put(t, faults, `{"point":"breaker.done",`+effect+`}`)
+			var calls sync.WaitGroup
+			for range 5 {
+				calls.Go(func() { _, _ = j.Get("http://h/") })
+			}
+			eventually(t, "all are struck", func() bool { return faulttest.Hits(faults, "breaker.done") == 5 })
+			eventually(t, "no place is taken", func() bool { return j.limit.Stats().Admitted == 0 })
+			faultrules.Put(t, faults)
+			calls.Wait()
+		})
+	}
+}
+
+// panicky panics when a circuit opens.
+type panicky struct{ breaker.Observer }
+
+func (panicky) Changed(breaker.Change) { panic("oops") }
+
+func TestObserverThatPanicsLeavesNoSlotTaken(t *testing.T) {
+	l := newLimit(t, limit.DefaultConfig())
+	tr := NewTransport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }),
+		WithBreaker(newGroup(t, twoFailures(), breaker.WithObserver[string](panicky{})), ByHost),
+		WithLimit(func(*http.Request) *limit.Limit { return l }, nil))
+	panicked := false
+	for range 2 {
+		func() {
+			defer func() { panicked = recover() != nil }()
+			_, _ = tr.RoundTrip(httptest.NewRequest("GET", "http://h/", nil))
+		}()
+	}
+	if n := l.Stats().Admitted; n != 0 || !panicked {
+		t.Errorf("%d places are taken; panicked: %v", n, panicked)
+	}
+}
+
+// TestWhatIsHeldAtAJointEndsWithItsCall, and gives back what it has.
+func TestWhatIsHeldAtAJointEndsWithItsCall(t *testing.T) {
+	for _, point := range []string{"ramp.admit", "breaker.allow"} {
+		faults := faulttest.New(t)
+		j := joinBy(t, faults, roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }), breaker.DefaultPolicy())
+		faultrules.Put(t, faults, `{"point":"`+point+`","hang":{}}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		req, _ := http.NewRequestWithContext(ctx, "GET", "http://h/", nil)
+		if _, err := j.Do(req); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", point, err)
+		}
+		cancel()
+		if n := j.limit.Stats().Admitted; n != 0 {
+			t.Errorf("%s: %d places are taken", point, n)
+		}
+	}
+}

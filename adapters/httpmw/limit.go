@@ -84,6 +84,7 @@ func admit(l *limit.Limit, o *LimitOptions, r *http.Request) (limit.Permit, erro
 	if deadline, ok := ctx.Deadline(); ok && (asked.Deadline.IsZero() || deadline.Before(asked.Deadline)) {
 		asked.Deadline = deadline
 	}
+	asked.Ctx = ctx
 	permit, err := l.AdmitFor(asked)
 	if err != nil {
 		return limit.Permit{}, err

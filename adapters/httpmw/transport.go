@@ -205,7 +205,9 @@ func (c *call) end(o breaker.Outcome, load limit.Outcome) {
 	if c.ended.Swap(true) {
 		return
 	}
-	c.breaker.Done(o)
-	doneRamp(c.ramp, o)
+	// Deferred, so that each has its own back whatever another does: observers and fault points may panic. The slot
+	// comes first, since a rule may hold the call at breaker.done.
+	defer c.breaker.Done(o)
+	defer doneRamp(c.ramp, o)
 	c.limit.DoneWith(load)
 }

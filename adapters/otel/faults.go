@@ -3,6 +3,7 @@ package otel
 import (
 	"context"
 
+	"github.com/dougong-io/dougong/adapters/internal/totals"
 	"github.com/dougong-io/dougong/kit/fault"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -30,7 +31,7 @@ func NewFaults(p metric.MeterProvider) (*Faults, error) {
 	return &Faults{
 		meter:   i.meter,
 		hits:    i.counter("dougong.fault.hits", "{call}", "Calls that rules struck, by point and effect."),
-		changes: i.counter("dougong.fault.changes", "{change}", "Rules that came into force (active) or left it, and kill switches that were thrown (killed) or released."),
+		changes: i.counter("dougong.fault.changes", "{change}", "Rules that began, by the state in which they did, or changed it, and kill switches that were thrown (killed) or released."),
 		rules:   i.level("dougong.fault.rules", "{rule}", "Rules in each state now."),
 		killed:  i.level("dougong.fault.killed", "1", "1 while the kill switch of the source is thrown."),
 		held:    i.level("dougong.fault.held", "1", "What rules hold now: calls that are delayed or hang, processors that are kept busy, parked goroutines."),
@@ -63,8 +64,6 @@ func ofResource(name string) metric.MeasurementOption {
 	return with(attribute.String("dougong.fault.resource", name))
 }
 
-var ruleStates = []fault.State{fault.Active, fault.Unmatched, fault.Exhausted, fault.Expired, fault.Overridden, fault.Killed}
-
 // Watch reports the rules of a set and what they hold, until Unregister of what it returns. It also gives collections
 // the fault point otel.collect: an error is one of the collection, and what hangs does so until its context ends. An
 // injected panic is an error too: a reader that exports by itself has nobody above who could recover.
@@ -81,16 +80,10 @@ func (m *Faults) Watch(s *fault.Set) (metric.Registration, error) {
 
 func (m *Faults) observe(s *fault.Set, o metric.Observer) {
 	st := s.Status()
-	count := make(map[string]map[fault.State]int64)
-	for _, r := range st.Rules {
-		if count[r.Source] == nil {
-			count[r.Source] = make(map[fault.State]int64)
-		}
-		count[r.Source][r.State]++
-	}
+	rules := totals.Rules(st)
 	for _, source := range st.Sources {
-		for _, state := range ruleStates {
-			o.ObserveInt64(m.rules, count[source.Name][state], ofRule(source.Name, state))
+		for i, state := range totals.RuleStates {
+			o.ObserveInt64(m.rules, rules[source.Name][i], ofRule(source.Name, state))
 		}
 		killed := int64(0)
 		if source.Kill {
@@ -105,14 +98,6 @@ func (m *Faults) observe(s *fault.Set, o metric.Observer) {
 }
 
 func strike(ctx context.Context, p *fault.Point) (err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case *fault.Panicked:
-			err = p
-		default:
-			panic(p)
-		}
-	}()
+	defer fault.Contain(&err)
 	return p.Hit(ctx)
 }

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
@@ -34,34 +35,39 @@ func (m meters) collect(ctx context.Context) error {
 
 // TestEveryPointIsTripped strikes each point by name and looks at what comes of it.
 func TestEveryPointIsTripped(t *testing.T) {
-	var covered faulttest.Covered
+	var cases []faultrules.Case
 	for effect, want := range map[string]error{
 		`"error":{"cause":"io"}`: fault.ErrInjected,
 		`"panic":{}`:             fault.ErrInjected, // which ends no process
 		`"hang":{}`:              context.DeadlineExceeded,
 	} {
-		t.Run(effect, func(t *testing.T) {
-			m, set := injured(t)
-			covered.Trip(t, set, "otel.collect")
-			faulttest.Put(t, set, `{"point":"otel.collect",`+effect+`}`)
+		cases = append(cases, faultrules.Case{Point: "otel.collect", Effect: effect, Check: func(t *testing.T, set *fault.Set) {
+			m := newMeters()
+			faults, err := NewFaults(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := faults.Watch(set); err != nil {
+				t.Fatal(err)
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 			defer cancel()
 			if err := m.collect(ctx); !errors.Is(err, want) {
 				t.Errorf("got %v, want %v", err, want)
 			}
-			faulttest.Put(t, set)
+			faultrules.Put(t, set)
 			if err := m.collect(t.Context()); err != nil {
 				t.Errorf("without rules: %v", err)
 			}
-		})
+		}})
 	}
-	covered.All(t)
+	faultrules.Trip(t, cases)
 }
 
 func TestFaultsAreCounted(t *testing.T) {
 	m, set := injured(t)
 	point := set.Point(fault.Def{Name: "shop.order", Doc: "For tests.", Attrs: []string{"sku"}, Effects: fault.Call})
-	faulttest.Put(t, set, `{"point":"shop.*","error":{},"count":2}`, `{"point":"shop.*","memory":{"bytes":4096}}`)
+	faultrules.Put(t, set, `{"point":"shop.*","error":{},"count":2}`, `{"point":"shop.*","memory":{"bytes":4096}}`)
 	for range 4 {
 		_ = point.Hit(t.Context(), fault.Attr{Key: "sku", Value: "4711"})
 	}

@@ -3,6 +3,7 @@ package prom
 import (
 	"context"
 
+	"github.com/dougong-io/dougong/adapters/internal/totals"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -21,14 +22,11 @@ const (
 	faultHeld
 )
 
-// The states in which a rule may be shown.
-var ruleStates = []fault.State{fault.Active, fault.Unmatched, fault.Exhausted, fault.Expired, fault.Overridden, fault.Killed}
-
 // NewFaults declares the metrics of kit/fault, once in a registry.
 func NewFaults(r *Registry) *Faults {
 	return &Faults{
 		hits:    r.CounterVec(Opts{Name: "dougong_fault_hits_total", Help: "Calls that rules struck, by point and effect.", Labels: []string{"point", "effect"}}),
-		changes: r.CounterVec(Opts{Name: "dougong_fault_changes_total", Help: "Rules that came into force (active) or left it, and kill switches that were thrown (killed) or released.", Labels: []string{"source", "state"}}),
+		changes: r.CounterVec(Opts{Name: "dougong_fault_changes_total", Help: "Rules that began, by the state in which they did, or changed it, and kill switches that were thrown (killed) or released.", Labels: []string{"source", "state"}}),
 		watched: r.pictures(
 			picture{"gauge", Opts{Name: "dougong_fault_rules", Help: "Rules in each state.", Labels: []string{"source", "state"}}},
 			picture{"gauge", Opts{Name: "dougong_fault_killed", Help: "1 while the kill switch of the source is thrown.", Labels: []string{"source"}}},
@@ -54,16 +52,10 @@ func (o faultObserver) Changed(c fault.Change) {
 func (m *Faults) Watch(s *fault.Set) {
 	m.watched.set("", func(report emit) {
 		st := s.Status()
-		count := make(map[string]map[fault.State]int)
-		for _, r := range st.Rules {
-			if count[r.Source] == nil {
-				count[r.Source] = make(map[fault.State]int)
-			}
-			count[r.Source][r.State]++
-		}
+		rules := totals.Rules(st)
 		for _, source := range st.Sources {
-			for _, state := range ruleStates {
-				report(faultRules, float64(count[source.Name][state]), source.Name, string(state))
+			for i, state := range totals.RuleStates {
+				report(faultRules, float64(rules[source.Name][i]), source.Name, string(state))
 			}
 			killed := 0.0
 			if source.Kill {

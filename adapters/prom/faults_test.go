@@ -8,8 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dougong-io/dougong/adapters/internal/faulttest"
+	"github.com/dougong-io/dougong/adapters/internal/faultrules"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 )
 
 // scrapeOnce is a scrape with what came of it.
@@ -21,11 +22,11 @@ func scrapeOnce(ctx context.Context, r *Registry, faults *fault.Set) *httptest.R
 
 // TestEveryPointIsTripped strikes each point by name and looks at what comes of it.
 func TestEveryPointIsTripped(t *testing.T) {
-	var covered faulttest.Covered
 	whole := scrapeOnce(t.Context(), New(), nil).Body.String()
 	if whole == "" {
 		t.Fatal("no metrics")
 	}
+	var cases []faultrules.Case
 	for effect, check := range map[string]func(*testing.T, *httptest.ResponseRecorder){
 		`"error":{}`: func(t *testing.T, w *httptest.ResponseRecorder) {
 			if w.Code != 500 || !strings.Contains(w.Body.String(), `"code":"injected_fault"`) {
@@ -48,26 +49,23 @@ func TestEveryPointIsTripped(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(effect, func(t *testing.T) {
-			faults := faulttest.New(t)
-			covered.Trip(t, faults, "prom.scrape")
-			faulttest.Put(t, faults, `{"point":"prom.scrape",`+effect+`}`)
+		cases = append(cases, faultrules.Case{Point: "prom.scrape", Effect: effect, Check: func(t *testing.T, faults *fault.Set) {
 			r := New()
 			check(t, scrapeOnce(t.Context(), r, faults))
-			faulttest.Put(t, faults)
+			faultrules.Put(t, faults)
 			if w := scrapeOnce(t.Context(), r, faults); w.Code != 200 || strings.Contains(w.Body.String(), "\x00") {
 				t.Errorf("without rules: %d", w.Code)
 			}
-		})
+		}})
 	}
-	covered.All(t)
+	faultrules.Trip(t, cases)
 }
 
 // TestScrapesThatHangEndWithTheirScrapers, and give their places back; so do those that panic.
 func TestScrapesThatHangEndWithTheirScrapers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		faults, r := faulttest.New(t), New()
-		faulttest.Put(t, faults, `{"point":"prom.scrape","hang":{}}`)
+		faultrules.Put(t, faults, `{"point":"prom.scrape","hang":{}}`)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		answers := make(chan string)
@@ -92,7 +90,7 @@ func TestScrapesThatHangEndWithTheirScrapers(t *testing.T) {
 		if canceled+full != maxGathers+1 || canceled < maxGathers {
 			t.Errorf("%d hung, %d found no place", canceled, full)
 		}
-		faulttest.Put(t, faults, `{"point":"prom.scrape","panic":{}}`)
+		faultrules.Put(t, faults, `{"point":"prom.scrape","panic":{}}`)
 		for range maxGathers {
 			func() {
 				defer func() {
@@ -103,7 +101,7 @@ func TestScrapesThatHangEndWithTheirScrapers(t *testing.T) {
 				scrapeOnce(t.Context(), r, faults)
 			}()
 		}
-		faulttest.Put(t, faults)
+		faultrules.Put(t, faults)
 		if w := scrapeOnce(t.Context(), r, faults); w.Code != 200 {
 			t.Errorf("afterwards: %d", w.Code)
 		}
@@ -116,7 +114,7 @@ func TestFaultsAreCounted(t *testing.T) {
 	set := faulttest.New(t, fault.WithObserver(m.Observer()))
 	m.Watch(set)
 	point := set.Point(fault.Def{Name: "shop.order", Doc: "For tests.", Attrs: []string{"sku"}, Effects: fault.Call})
-	faulttest.Put(t, set, `{"point":"shop.*","error":{},"count":2}`, `{"point":"shop.*","memory":{"bytes":4096}}`, `{"point":"bank.*","panic":{}}`)
+	faultrules.Put(t, set, `{"point":"shop.*","error":{},"count":2}`, `{"point":"shop.*","memory":{"bytes":4096}}`, `{"point":"bank.*","panic":{}}`)
 	for range 4 {
 		_ = point.Hit(t.Context(), fault.Attr{Key: "sku", Value: "4711"})
 	}
@@ -136,7 +134,9 @@ func TestFaultsAreCounted(t *testing.T) {
 		`dougong_fault_rules{source="admin",state="unmatched"} 1`,
 		`dougong_fault_rules{source="etcd",state="active"} 0`,
 		`dougong_fault_killed{source="etcd"} 0`,
-		`dougong_fault_changes_total{source="admin",state="active"} 3`,
+		`dougong_fault_changes_total{source="admin",state="active"} 2`,
+		`dougong_fault_changes_total{source="admin",state="exhausted"} 1`,
+		`dougong_fault_changes_total{source="admin",state="unmatched"} 1`,
 		`dougong_fault_changes_total{source="etcd",state="killed"} 1`,
 		`dougong_fault_changes_total{source="etcd",state="released"} 1`,
 		`dougong_fault_held{resource="calls"} 0`,

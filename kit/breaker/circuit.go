@@ -70,13 +70,15 @@ type probe struct {
 
 // Call is what a circuit may know of a call. The zero Call is an ordinary one.
 type Call struct {
-	Hash   uint64 // of who asks, such as ramp.HashString(user): the same passes again while the circuit rises. 0: at random
-	Marked bool   // it is a test, which may be a probe before others may; it buys nothing else
+	Hash   uint64          // of who asks, such as ramp.HashString(user): the same passes again while the circuit rises. 0: at random
+	Marked bool            // it is a test, which may be a probe before others may; it buys nothing else
+	Ctx    context.Context // ends what an injected fault does to the call; nil: only the end of its rule does. Nothing else reads it
 }
 
 const all = math.MaxUint32
 
-// Allow asks for one call, and returns a [RejectedError] if it must not be made. It never blocks.
+// Allow asks for one call, and returns a [RejectedError] if it must not be made. It never blocks, and passes no fault
+// point.
 func (c *Circuit) Allow() (p Permit, err error) {
 	if p.word = c.word.Load(); p.word&flagBits != 0 {
 		return c.allowOrdinary()
@@ -87,7 +89,8 @@ func (c *Circuit) Allow() (p Permit, err error) {
 
 func (c *Circuit) allowOrdinary() (Permit, error) { return c.allow(Call{}) }
 
-// AllowCall is Allow for a call of which more is known.
+// AllowCall is Allow for a call of which more is known. Only an injected fault can hold it; if Call.Ctx ends meanwhile,
+// the error wraps why, is no rejection, and the call counts as Ignored.
 func (c *Circuit) AllowCall(call Call) (p Permit, err error) {
 	p.circuit, p.word = c, c.word.Load()
 	if p.word&flagBits != 0 || c.core.faulty() {
@@ -99,7 +102,7 @@ func (c *Circuit) AllowCall(call Call) (p Permit, err error) {
 // allowExtra is for all that is seldom.
 func (c *Circuit) allowExtra(call Call) (Permit, error) {
 	if c.core.faulty() {
-		return c.allowStruck(context.Background(), call)
+		return c.allowStruck(call)
 	}
 	return c.allow(call)
 }
@@ -126,6 +129,14 @@ func (c *Circuit) allow(call Call) (Permit, error) {
 func (c *Circuit) permit(word uint64) Permit {
 	if word&timed != 0 {
 		return Permit{circuit: c, word: word, aux: int64(c.core.stopwatch.Now())}
+	}
+	return Permit{circuit: c, word: word}
+}
+
+// permitAt is permit where the lock is held.
+func (c *Circuit) permitAt(now time.Duration, word uint64) Permit {
+	if word&timed != 0 {
+		return Permit{circuit: c, word: word, aux: int64(c.core.stopped(now))}
 	}
 	return Permit{circuit: c, word: word}
 }
@@ -181,7 +192,7 @@ func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, 
 			return Permit{}, c.refusal(reasonRising, now+c.plan.Rise.Wait(hash, now-c.since))
 		}
 	}
-	return c.permit(c.word.Load()), nil
+	return c.permitAt(now, c.word.Load()), nil
 }
 
 func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Permit, *RejectedError) {
@@ -202,7 +213,7 @@ func (c *Circuit) admitProbe(now time.Duration, call Call, events *[]event) (Per
 	}
 	c.probes.serial++
 	id := c.probes.serial
-	c.probes.flying = append(flying, probe{id: id, begin: c.core.stopwatch.Now(), due: after(now, c.plan.ProbeTimeout)})
+	c.probes.flying = append(flying, probe{id: id, begin: c.core.stopped(now), due: after(now, c.plan.ProbeTimeout)})
 	return Permit{circuit: c, word: c.word.Load(), aux: id}, nil
 }
 
@@ -248,8 +259,8 @@ func (c *Circuit) count(word uint64) {
 	for {
 		n := c.ok.Load()
 		if n%burst == burst-1 {
-			c.mu.Lock()
 			now := c.clock.Now()
+			c.mu.Lock()
 			c.fold(now)
 			c.folded = min(c.folded, now-time.Millisecond) // the clock may not have moved: then it was less than that
 			c.measure(now)
@@ -414,7 +425,7 @@ func (c *Circuit) probed(word uint64, id int64, o Outcome) {
 		}
 		return
 	}
-	slow := o == SlowCall || c.plan.SlowAfter > 0 && c.core.stopwatch.Now()-landed.begin >= c.plan.SlowAfter
+	slow := o == SlowCall || c.plan.SlowAfter > 0 && c.core.stopped(now)-landed.begin >= c.plan.SlowAfter
 	var events []event
 	switch {
 	case o == Ignored:

@@ -25,6 +25,15 @@ type core struct {
 	ending    *fault.Point
 }
 
+// stopped is the time of the stopwatch, where a lock may be held: there no clock is read but our own. One that was given
+// may pass a fault point.
+func (k *core) stopped(now time.Duration) time.Duration {
+	if k.stopwatch == k.clock {
+		return now
+	}
+	return k.stopwatch.Now()
+}
+
 func (k *core) draw() uint32 {
 	if k.rand != nil {
 		return k.rand()
@@ -130,7 +139,7 @@ func (g *Group[K]) Allow(key K) (p Permit, err error) {
 	return
 }
 
-// AllowCall is Allow for a call of which more is known.
+// AllowCall is Allow for a call of which more is known: see [Circuit.AllowCall].
 func (g *Group[K]) AllowCall(key K, call Call) (Permit, error) {
 	e := g.table.Load().find(key)
 	if e == nil {
@@ -166,11 +175,12 @@ func (g *Group[K]) Circuit(key K) (*Circuit, error) {
 // Forget removes the circuit of a key, open or not: of a host that is gone, a model that was unloaded. Through a
 // handle of it calls pass uncounted from now on; the key's next call has a new circuit.
 func (g *Group[K]) Forget(key K) {
+	now := g.clock.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.table.Load()
 	if e := t.find(key); e != nil {
-		e.leave(g.clock.Now(), true)
+		e.leave(now, true)
 		t.remove(e)
 		g.live--
 		g.barren.Store(0)
@@ -193,9 +203,9 @@ func (g *Group[K]) SetPolicy(p Policy) error {
 	if err := p.Validate(); err != nil {
 		return fmt.Errorf("breaker: policy: %w", err)
 	}
+	made, now := newPlan(p), g.clock.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	made, now := newPlan(p), g.clock.Now()
 	g.plan.Store(made)
 	g.each(func(e *entry[K]) { e.adopt(made, now) })
 	return nil
@@ -225,10 +235,11 @@ func (g *Group[K]) add(key K) *entry[K] {
 	return e
 }
 
-// get returns the circuit of a key, which it makes if need be, and if there can be room. The functions of others
-// run before the lock is taken.
+// get returns the circuit of a key, which it makes if need be, and if there can be room. The functions of others, and the
+// clock, which may be one, run before the lock is taken.
 func (g *Group[K]) get(key K, pin bool) (*entry[K], []event) {
-	fresh := g.open(key)
+	now := g.clock.Now()
+	fresh := g.open(key, now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.table.Load()
@@ -240,7 +251,7 @@ func (g *Group[K]) get(key K, pin bool) (*entry[K], []event) {
 	}
 	var events []event
 	if g.live >= g.most {
-		victim := g.evict(t)
+		victim := g.evict(t, now)
 		if victim == nil {
 			return nil, nil
 		}
@@ -250,7 +261,7 @@ func (g *Group[K]) get(key K, pin bool) (*entry[K], []event) {
 		t = t.renewed(2 * (g.live + 1))
 		g.table.Store(t)
 	}
-	fresh.adopt(g.plan.Load(), g.clock.Now()) // it may have changed since
+	fresh.adopt(g.plan.Load(), now) // it may have changed since
 	fresh.pinned.Store(pin)
 	t.put(fresh)
 	g.live++
@@ -258,8 +269,8 @@ func (g *Group[K]) get(key K, pin bool) (*entry[K], []event) {
 }
 
 // open makes a circuit, closed as they begin.
-func (g *Group[K]) open(key K) *entry[K] {
-	p, now := g.plan.Load(), g.clock.Now()
+func (g *Group[K]) open(key K, now time.Duration) *entry[K] {
+	p := g.plan.Load()
 	e := &entry[K]{key: key}
 	e.rest = &rest{plan: p, name: g.name(key), since: now, folded: now, attempt: -1}
 	e.window = window{width: p.width, turn: int64(now / p.width)}
@@ -275,21 +286,21 @@ const barrenFor = 100 * time.Millisecond
 // evict removes a circuit that is closed, has no handle, and was not asked for since the last search came by, or
 // returns nil. The lock is held. It is the clock algorithm: what is in use is passed over once, and each step of the
 // hand is paid for by a call that used what it clears.
-func (g *Group[K]) evict(t *table[K]) *entry[K] {
+func (g *Group[K]) evict(t *table[K], now time.Duration) *entry[K] {
 	for range 2 * len(t.slots) {
 		e := t.slots[g.hand&t.mask].Load()
 		g.hand++
 		if e == nil || e == t.gone || e.pinned.Load() || e.state() != Closed {
 			continue
 		}
-		if e.used.Swap(0) == 0 && e.leave(g.clock.Now(), false) {
+		if e.used.Swap(0) == 0 && e.leave(now, false) {
 			t.remove(e)
 			g.live--
 			g.evicted++
 			return e
 		}
 	}
-	g.barren.Store(int64(after(g.clock.Now(), barrenFor)))
+	g.barren.Store(int64(after(now, barrenFor)))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"context"
 	"time"
 )
 
@@ -27,7 +28,7 @@ func (*noCopy) Unlock() {}
 func (p *Permit) Done(o Outcome) {
 	c, word := p.circuit, p.word
 	if o != Success || c == nil || word&flagBits != 0 {
-		p.finish(o)
+		p.finish(context.Background(), o)
 		return
 	}
 	p.word = spent
@@ -54,11 +55,12 @@ func (p *Permit) Done(o Outcome) {
 // nothing, so it can be deferred against panics.
 func (p *Permit) Release() {
 	if p.word != spent {
-		p.finish(Ignored)
+		p.finish(context.Background(), Ignored)
 	}
 }
 
-func (p *Permit) finish(o Outcome) {
+// finish is Done. A fault holds the result no longer than until ctx ends.
+func (p *Permit) finish(ctx context.Context, o Outcome) {
 	c, word := p.circuit, p.word
 	if c == nil {
 		return
@@ -70,7 +72,7 @@ func (p *Permit) finish(o Outcome) {
 	}
 	if word&struck != 0 && o != Ignored {
 		var lost bool
-		if o, lost = c.ends(o); lost {
+		if o, lost = c.ends(ctx, o); lost {
 			return
 		}
 	}

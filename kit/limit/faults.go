@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faultnet"
@@ -51,11 +52,8 @@ func (l struckListener) Accept() (net.Conn, error) {
 
 // struck passes a point for a request that has no place, and returns why it gets none.
 func (l *Limit) struck(ctx context.Context, p *fault.Point, r Request) error {
-	if !r.Deadline.IsZero() {
-		bounded, cancel := context.WithDeadline(ctx, r.Deadline)
-		defer cancel()
-		ctx = bounded
-	}
+	ctx, cancel := l.until(ctx, l.due(r.Deadline))
+	defer cancel()
 	err := p.Hit(ctx, fault.Attr{Key: "tenant", Value: r.Tenant})
 	if err == nil {
 		return nil
@@ -70,11 +68,13 @@ func (l *Limit) struck(ctx context.Context, p *fault.Point, r Request) error {
 func (p Permit) struckAtStart(ctx context.Context) error {
 	l, s := p.limit, p.seat
 	l.mu.Lock()
-	tenant, current := s.tenant, s.serial == p.serial
+	tenant, due, current := s.tenant, s.due, s.serial == p.serial
 	l.mu.Unlock()
 	if !current {
 		return errSpent
 	}
+	ctx, cancel := l.until(ctx, due)
+	defer cancel()
 	err := l.points.acquire.Hit(ctx, fault.Attr{Key: "tenant", Value: tenant})
 	if err == nil {
 		return nil
@@ -91,6 +91,14 @@ func (p Permit) struckAtStart(ctx context.Context) error {
 		return l.report(refused)
 	}
 	return l.refused(refused, err)
+}
+
+// until bounds ctx by when a request is due.
+func (l *Limit) until(ctx context.Context, due time.Duration) (context.Context, context.CancelFunc) {
+	if due == never {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, due-l.elapsed())
 }
 
 // because counts a request that a fault ended, or its context while a fault held it. The lock is held.

@@ -180,6 +180,61 @@ func TestCallerThatLeavesWhileAFaultHoldsItIsAbandoned(t *testing.T) {
 	})
 }
 
+// TestHangsEndWithTheDeadlineOfTheRequest: also where it is known from Admit alone, and by the clock of the limit.
+func TestHangsEndWithTheDeadlineOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := faulttest.New(t)
+		slow := 24 * time.Hour // by how much the limit's clock is wrong
+		now := func() time.Time { return time.Now().Add(-slow) }
+		l, err := New(DefaultConfig(), WithFaults(set), WithNow(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for point, enter := range map[string]func(Request) error{
+			"limit.admit": func(r Request) error { _, err := l.AdmitFor(r); return err },
+			"limit.acquire": func(r Request) error {
+				p, err := l.AdmitFor(r)
+				if err != nil {
+					return err
+				}
+				return p.Start(t.Context())
+			},
+		} {
+			faulttest.Put(t, set, fault.Rule{Point: point, Hang: &fault.Hang{}, For: time.Minute})
+			began := time.Now()
+			err := enter(Request{Deadline: now().Add(time.Second)})
+			if rejected, ok := errors.AsType[*RejectedError](err); !ok || rejected.Reason != Deadline || time.Since(began) != time.Second {
+				t.Error(point, err, time.Since(began))
+			}
+			faulttest.Clear(t, set)
+		}
+		if s := l.Stats(); s.Rejected[Deadline] != 2 || s.Admitted != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestHangOfAdmitEndsWithTheContextOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := faulttest.New(t)
+		l, err := New(DefaultConfig(), WithFaults(set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		faulttest.Put(t, set, fault.Rule{Point: "limit.admit", Hang: &fault.Hang{}, For: time.Minute})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		if _, err := l.AdmitFor(Request{Ctx: ctx}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrRejected) || time.Since(began) != time.Second {
+			t.Error(err, time.Since(began))
+		}
+		if s := l.Stats(); s.Abandoned != 1 || s.Admitted != 0 {
+			t.Errorf("%+v", s)
+		}
+		faulttest.Clear(t, set)
+	})
+}
+
 // TestObserversHearOfEachRequestOnceUnderFaults: after Admitted comes exactly one of Rejected and Done.
 func TestObserversHearOfEachRequestOnceUnderFaults(t *testing.T) {
 	set := faulttest.New(t)

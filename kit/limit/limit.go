@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,8 @@ func New(config Config, opts ...Option) (*Limit, error) {
 type Request struct {
 	Deadline time.Time // when the work must be done; zero: whenever
 	Priority Priority
-	Tenant   string // for whom it is; all that name none take turns as one tenant
+	Tenant   string          // for whom it is; all that name none take turns as one tenant
+	Ctx      context.Context // ends what an injected fault does to AdmitFor; nil: the deadline and the end of the rule do. Nothing else reads it
 }
 
 // Admit is AdmitFor with a deadline alone.
@@ -97,7 +99,8 @@ func (l *Limit) Admit(deadline time.Time) (Permit, error) {
 }
 
 // AdmitFor takes one of the places for requests whose input is on its way, or returns a [RejectedError]. It never
-// blocks. The permit must be given back with Done or DoneWith.
+// blocks: only an injected fault can hold it, until Request.Ctx ends, which the error then wraps, or the deadline passes.
+// The permit must be given back with Done or DoneWith.
 //
 // It also refuses what Start would refuse at this moment, so that nothing arrives in vain. A request that finds
 // a slot free is tried unless its deadline has passed, whatever the estimate says: so an estimate that is wrong
@@ -106,7 +109,7 @@ func (l *Limit) Admit(deadline time.Time) (Permit, error) {
 // deadline. Those that have not called Start yet are no part of that wait: their input may never come.
 func (l *Limit) AdmitFor(r Request) (Permit, error) {
 	if l.points.admit.On() {
-		if err := l.struck(context.Background(), l.points.admit, r); err != nil {
+		if err := l.struck(cmp.Or(r.Ctx, context.Background()), l.points.admit, r); err != nil {
 			return Permit{}, err
 		}
 	}

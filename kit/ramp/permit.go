@@ -1,6 +1,7 @@
 package ramp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,8 +9,9 @@ import (
 
 // Call is what decides whether a call passes.
 type Call struct {
-	Hash   uint64 // of its key, as [HashString] makes it; 0 if it has none: then chance decides
-	Marked bool   // is test traffic; see [Marked]
+	Hash   uint64          // of its key, as [HashString] makes it; 0 if it has none: then chance decides
+	Marked bool            // is test traffic; see [Marked]
+	Ctx    context.Context // ends what an injected fault does to the call; nil: only the end of its rule does. Nothing else reads it
 }
 
 // Permit is one call that may be made. Copies are the same permit. It need not be given back: a test call that
@@ -29,7 +31,8 @@ type call struct {
 }
 
 // Allow lets a call pass, or returns a [RejectedError]. In Full it takes no lock, does not read the clock and
-// does not allocate.
+// does not allocate. Only an injected fault can hold it; if Call.Ctx ends meanwhile, the error wraps why, and is no
+// rejection.
 func (r *Ramp) Allow(c Call) (Permit, error) {
 	if r.point.On() {
 		if err := r.struck(c); err != nil {

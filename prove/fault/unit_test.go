@@ -1,8 +1,8 @@
 package fault
 
 import (
-	"fmt"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"

@@ -1,4 +1,4 @@
-// Package totals adds up what the circuits of a group counted, for adapters that report it.
+// Package totals adds up what the circuits of a group counted, and the rules of fault injection, for adapters that report them.
 package totals
 
 import (

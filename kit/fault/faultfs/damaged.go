@@ -8,34 +8,49 @@ import (
 	"github.com/dougong-io/dougong/kit/fault"
 )
 
-// damaged is the damage of an open file, which may be read concurrently.
+// damaged is the damage of an open file, which may be read concurrently; nil if it has none. When the rule ends that
+// ordered it, the file is as it is.
 type damaged struct {
-	mu sync.Mutex
-	fault.Damage
+	mu     sync.Mutex // guards damage, but for its cuts, which do not change
+	damage fault.Damage
+}
+
+func newDamaged(d fault.Damage) *damaged {
+	if !d.Any() {
+		return nil
+	}
+	return &damaged{damage: d}
+}
+
+func (d *damaged) cut() (after int64, isCut bool) {
+	if d == nil {
+		return 0, false
+	}
+	return d.damage.Cut()
 }
 
 // read reads at an offset of the file, by a function that does, and damages what it read. What lies beyond the end of
 // a truncated file is not read: the position of the file beneath stays what it seems to be.
 func (d *damaged) read(b []byte, offset int64, read func([]byte) (int, error)) (int, error) {
-	if !d.Any() {
+	if d == nil {
 		return read(b)
 	}
 	within := b
-	if after, cut := d.Cut(); cut && int64(len(b)) > after-offset {
+	if after, cut := d.cut(); cut && int64(len(b)) > after-offset {
 		if within = b[:max(0, after-offset)]; len(within) == 0 {
 			return 0, io.EOF
 		}
 	}
 	n, err := read(within)
 	d.mu.Lock()
-	d.Apply(b[:n], offset)
+	d.damage.Apply(b[:n], offset)
 	d.mu.Unlock()
 	return n, err
 }
 
 // readAt is read anywhere: less than was asked for is an error.
 func (d *damaged) readAt(b []byte, offset int64, r io.ReaderAt) (int, error) {
-	if !d.Any() || offset < 0 {
+	if d == nil || offset < 0 {
 		return r.ReadAt(b, offset)
 	}
 	n, err := d.read(b, offset, func(b []byte) (int, error) { return r.ReadAt(b, offset) })
@@ -47,7 +62,7 @@ func (d *damaged) readAt(b []byte, offset int64, r io.ReaderAt) (int, error) {
 
 // seek knows where a truncated file ends.
 func (d *damaged) seek(inner io.Seeker, stat func() (fs.FileInfo, error), offset int64, whence int) (int64, error) {
-	if _, cut := d.Cut(); cut && whence == io.SeekEnd {
+	if _, cut := d.cut(); cut && whence == io.SeekEnd {
 		info, err := stat()
 		if err != nil {
 			return 0, err
@@ -58,7 +73,7 @@ func (d *damaged) seek(inner io.Seeker, stat func() (fs.FileInfo, error), offset
 }
 
 func (d *damaged) info(info fs.FileInfo) fs.FileInfo {
-	after, cut := d.Cut()
+	after, cut := d.cut()
 	if info == nil || !cut || !info.Mode().IsRegular() || info.Size() <= after {
 		return info
 	}

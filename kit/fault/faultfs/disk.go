@@ -133,11 +133,15 @@ func (p *Points) file(found fault.Damage, flag int) func(*os.File, error) (File,
 		if err != nil {
 			return nil, err
 		}
-		if p.Read == nil && p.Stat == nil && p.Write == nil && p.Sync == nil && p.Close == nil && !found.Any() {
+		damage := newDamaged(found)
+		if p.Read == nil && p.Stat == nil && p.Write == nil && p.Sync == nil && p.Close == nil && damage == nil {
 			return f, nil
 		}
-		file := &diskFile{File: f, points: p, appends: flag&os.O_APPEND != 0}
-		file.damage.Damage = found
+		file := &diskFile{File: f, points: p, damage: damage, appends: flag&os.O_APPEND != 0}
+		if damage != nil {
+			info, err := f.Stat()
+			file.flows = err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeCharDevice) != 0
+		}
 		return file, nil
 	}
 }

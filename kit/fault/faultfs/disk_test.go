@@ -1,13 +1,16 @@
 package faultfs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faulttest"
@@ -215,4 +218,108 @@ func TestDamagedFileOfADiskIsSmaller(t *testing.T) {
 		t.Error(info, err)
 	}
 	same(t, f, content[:10], []byte{5, 0, 0, 1, 1, 0, 2, 0, 0, 1})
+}
+
+// pipe opens a named pipe that is written to and read from by the same file.
+func pipe(t *testing.T, disk *Disk, name string) File {
+	t.Helper()
+	if err := syscall.Mkfifo(name, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	f, err := disk.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestDamagedPipeAndDeviceAreReadFromTheirStart(t *testing.T) {
+	set, disk, name := newDisk(t)
+	faulttest.Put(t, set, fault.Rule{Point: "f.open", Corrupt: &fault.Corrupt{Offset: new(int64(5)), Length: 2, Mode: fault.Zeroed}})
+	faulttest.Put(t, set, fault.Rule{ID: "cut", Point: "f.open", Truncate: &fault.Truncate{After: 10}})
+	f := pipe(t, disk, name)
+	if _, err := f.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(iotest.OneByteReader(f)); string(got) != "01234\x00\x00789" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	device, err := disk.Open("/dev/zero")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer device.Close()
+	if got, err := io.ReadAll(io.LimitReader(device, 100)); len(got) != 10 || err != nil {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+func TestLostWriteToAPipeLeavesNoGap(t *testing.T) {
+	set, disk, name := newDisk(t)
+	f := pipe(t, disk, name)
+	faulttest.Put(t, set, fault.Rule{Point: "f.write", Count: 1, Drop: &fault.Drop{}})
+	for _, part := range []string{"lost", "kept"} {
+		if n, err := f.Write([]byte(part)); n != 4 || err != nil {
+			t.Error(n, err)
+		}
+	}
+	got := make([]byte, 100)
+	if n, err := f.Read(got); string(got[:n]) != "kept" || err != nil {
+		t.Errorf("%q, %v", got[:n], err)
+	}
+}
+
+// TestOpenFileIsAsItIsWhenItsRuleEnds, however it was damaged while it was read.
+func TestOpenFileIsAsItIsWhenItsRuleEnds(t *testing.T) {
+	set, disk, name := newDisk(t)
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	faulttest.Put(t, set, fault.Rule{Point: "f.open", Truncate: &fault.Truncate{After: 1000}})
+	faulttest.Put(t, set, fault.Rule{ID: "zero", Point: "f.open", Corrupt: &fault.Corrupt{Offset: new(int64(0)), Length: 1 << 20, Mode: fault.Zeroed}})
+	f, err := disk.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := io.ReadAll(f); !bytes.Equal(got, make([]byte, 1000)) || err != nil {
+		t.Error(len(got), err)
+	}
+	if err := set.Kill(fault.Admin, true); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(f); !bytes.Equal(got, content[1000:]) || err != nil {
+		t.Error(len(got), err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != int64(len(content)) {
+		t.Error(info.Size(), err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Error(err)
+	}
+	same(t, f, content, []byte{5, 0, 0, 1, 1, 0, 2, 0, 0, 1})
+}
+
+// TestDamagedFileIsReadConcurrently is for the race detector.
+func TestDamagedFileIsReadConcurrently(t *testing.T) {
+	set, disk, name := newDisk(t)
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	faulttest.Put(t, set, fault.Rule{Point: "f.open", Corrupt: &fault.Corrupt{}})
+	f, err := disk.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var readers sync.WaitGroup
+	for i := range int64(4) {
+		readers.Go(func() {
+			if n, err := f.ReadAt(make([]byte, 64), 64*i); n != 64 || err != nil {
+				t.Error(n, err)
+			}
+		})
+	}
+	readers.Wait()
 }

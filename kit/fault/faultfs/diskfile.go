@@ -1,24 +1,34 @@
 package faultfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
+	"sync/atomic"
+	"syscall"
 )
 
 // diskFile is a file of the operating system that passes points.
 type diskFile struct {
 	File
 	points  *Points
-	damage  damaged
+	damage  *damaged
 	appends bool
+	flows   bool         // it has no position: it is a pipe, or a device which says 0 whatever was read
+	taken   atomic.Int64 // bytes read of a file that flows
 }
 
 func (f *diskFile) Read(b []byte) (int, error) {
 	if err := hit(f.points.Read, "read", f.Name()); err != nil {
 		return 0, err
 	}
-	if !f.damage.Any() {
+	switch {
+	case f.damage == nil:
 		return f.File.Read(b)
+	case f.flows:
+		n, err := f.damage.read(b, f.taken.Load(), f.File.Read)
+		f.taken.Add(int64(n))
+		return n, err
 	}
 	at, err := f.File.Seek(0, io.SeekCurrent)
 	if err != nil {
@@ -40,6 +50,9 @@ func (f *diskFile) Write(b []byte) (int, error) {
 			return nil
 		}
 		_, err := f.File.Seek(int64(len(b)), io.SeekCurrent) // the gap that a lost write leaves
+		if errors.Is(err, syscall.ESPIPE) {
+			err = nil // a pipe has none
+		}
 		return err
 	})
 }
@@ -56,7 +69,7 @@ func (f *diskFile) write(b []byte, write func([]byte) (int, error), skip func() 
 	if err != nil {
 		return 0, err
 	}
-	if d.Drop {
+	if d.Dropped() {
 		if err := skip(); err != nil {
 			return 0, err
 		}
@@ -91,7 +104,7 @@ func (f *diskFile) Truncate(size int64) error {
 
 func (f *diskFile) Sync() error {
 	d, err := damage(f.points.Sync, "sync", f.Name())
-	if err != nil || d.Drop {
+	if err != nil || d.Dropped() {
 		return err
 	}
 	return f.File.Sync()

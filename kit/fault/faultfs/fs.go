@@ -28,8 +28,7 @@ func (t *tree) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{File: inner, points: &t.points, name: name}
-	f.damage.Damage = d
+	f := &file{File: inner, points: &t.points, name: name, damage: newDamaged(d)}
 	dir, isDir := inner.(fs.ReadDirFile)
 	random, isRandom := inner.(random)
 	switch {
@@ -82,7 +81,7 @@ type file struct {
 	fs.File
 	points *Points
 	name   string
-	damage damaged
+	damage *damaged
 	offset int64
 }
 

@@ -15,6 +15,8 @@ type Points struct {
 	// Open is when a file is opened to be read (fault.Fail|fault.Mangle). What damages bytes is drawn here, once,
 	// for all reads through what is opened: offsets count from the start of the file, and a file that is truncated
 	// is that much smaller for reads, seeks and its Stat. A rule without an offset damages the first bytes read.
+	// This holds for as long as the rule stands; then the file that is open is as it is, also in the midst of being
+	// read. Who wants one that is damaged from end to end reads it within the life of the rule.
 	Open *fault.Point
 
 	Read    *fault.Point // each read of a file (fault.Call)
@@ -26,12 +28,13 @@ type Points struct {
 	Create *fault.Point // when a file is opened that need not be there (fault.Call)
 
 	// Write is each write (fault.Bytes), on its own: offsets count from its first byte. What is dropped is reported
-	// as written, and leaves a gap. What is truncated is a short write, [io.ErrShortWrite].
+	// as written, and leaves a gap, but in a pipe. What is truncated is a short write, [io.ErrShortWrite].
 	Write *fault.Point
 
 	// Sync is when what was written is to be made durable (fault.Call|fault.Lose). Dropped, it reports success and
-	// was not done. After an error, what was written since the last success counts as lost; that a later Sync may
-	// succeed proves nothing, as on Linux. To try again means to write again, into another file.
+	// was not done. After an error nothing was done either, and what was written is still there to be read: a machine
+	// that loses its power is not played. A real disk may have lost it, whatever a later Sync says: to try again
+	// means to write again, into another file.
 	Sync *fault.Point
 
 	Close  *fault.Point // (fault.Call); the file is closed whatever happens here

@@ -10,7 +10,11 @@ import (
 
 // Reader returns r with a point at each read (fault.Bytes); r itself if p is nil. What is held ends with ctx. What
 // damages the stream is drawn once, at the first read while the point is on, and its offsets count from the first byte
-// of the stream; a stream that is truncated or dropped ends early, with [io.EOF].
+// of the stream; a stream that is truncated or dropped ends early, with [io.EOF]. When the rule ends that ordered it,
+// the stream goes on where it is.
+//
+// An injected panic is an error here: streams are handed to libraries, which read and write them on goroutines of their
+// own, where nobody recovers.
 func Reader(ctx context.Context, r io.Reader, p *fault.Point, attrs ...fault.Attr) io.Reader {
 	if p == nil {
 		return r
@@ -38,6 +42,7 @@ type stream struct {
 }
 
 func (s *stream) pass() (err error) {
+	defer fault.Contain(&err)
 	switch {
 	case !s.point.On():
 		return nil
@@ -63,8 +68,14 @@ func (r *reader) Read(b []byte) (int, error) {
 		}
 		return 0, err
 	}
-	if r.damage.Drop {
+	if r.damage.Dropped() {
 		return 0, io.EOF
+	}
+	// What lies beyond a cut is not read: it is still there when the rule ends.
+	if after, cut := r.damage.Cut(); cut && int64(len(b)) > after-r.offset {
+		if b = b[:max(0, after-r.offset)]; len(b) == 0 {
+			return 0, io.EOF
+		}
 	}
 	n, err := r.r.Read(b)
 	left := len(r.damage.Apply(b[:n], r.offset))
@@ -84,11 +95,15 @@ func (w *writer) Write(b []byte) (int, error) {
 	if err := w.pass(); err != nil {
 		return 0, err
 	}
-	if w.damage.Drop {
+	if w.damage.Dropped() {
+		w.offset += int64(len(b))
 		return len(b), nil
 	}
 	left := w.damage.Copy(b, w.offset)
-	n, err := w.w.Write(left)
+	n, err := 0, error(nil)
+	if len(left) > 0 || len(b) == 0 { // a pipe would wait for somebody who takes nothing
+		n, err = w.w.Write(left)
+	}
 	w.offset += int64(n)
 	if err == nil && n < len(b) {
 		err = errShort

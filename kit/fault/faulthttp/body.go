@@ -21,7 +21,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.point.On() {
-		if err := b.point.Hit(b.ctx, b.attrs()...); err != nil {
+		if err := b.pass(); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.EOF // which readers compare, and do not unwrap
 			}
@@ -39,4 +39,10 @@ func (b *body) Read(p []byte) (int, error) {
 		return left, io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// pass passes the point. Transports read bodies on goroutines of their own, where nobody recovers.
+func (b *body) pass() (err error) {
+	defer fault.Contain(&err)
+	return b.point.Hit(b.ctx, b.attrs()...)
 }

@@ -12,9 +12,10 @@ import (
 // An error is answered as a problem document with the code "injected_fault", the status of its rule, or else 500, and
 // Retry-After if the rule has one. If the rule has no status and its cause is a connection that ended (reset,
 // broken_pipe, eof, unexpected_eof), the connection is cut without an answer, as by [http.ErrAbortHandler]. In both
-// cases next is not called. Drop has next called and its answer lost: the connection is cut. A panic is one of the
-// handler, which whoever recovers such answers. An answer that is truncated has its first bytes sent, and then the
-// connection cut; next is not told. A call that hangs until its context ends goes on to next, which answers as it
+// cases next is not called. Drop has next called and its answer lost: the connection is cut when next is done. A panic
+// is one of the handler, which whoever recovers such answers. An answer that is truncated has its first bytes sent, and
+// the connection cut when next is done. In both next is told that it writes, for as long as the rule stands; then its
+// writes fail, so that one which streams comes to an end. A connection that is hijacked is left alone. A call that hangs until its context ends goes on to next, which answers as it
 // does when a context has ended.
 func Handler(next http.Handler, p Points) http.Handler {
 	if p.none() {
@@ -39,28 +40,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if h.points.Body.On() && r.Body != nil && r.Body != http.NoBody {
-		asked := r
-		r = new(*r)
-		r.Body = &body{
-			ReadCloser: r.Body, ctx: r.Context(), point: h.points.Body,
-			attrs: func() []fault.Attr { return h.points.attrs(asked, asked.Host) },
+		// In place: whoever called this handler looks in r for the route and for parsed forms, whose files net/http removes.
+		bare := r.Body
+		passing := &body{
+			ReadCloser: bare, ctx: r.Context(), point: h.points.Body,
+			attrs: func() []fault.Attr { return h.points.attrs(r, r.Host) },
 		}
+		r.Body = passing
+		defer func() {
+			if r.Body == passing {
+				r.Body = bare
+			}
+		}()
 	}
-	switch {
-	case damage.Drop:
-		h.next.ServeHTTP(&lost{header: http.Header{}}, r)
-		panic(http.ErrAbortHandler)
-	case damage.Any():
-		h.damaged(w, r, damage)
-	default:
+	if !damage.Any() {
 		h.next.ServeHTTP(w, r)
+		return
 	}
-}
-
-func (h *handler) damaged(w http.ResponseWriter, r *http.Request, damage fault.Damage) {
-	d := &writer{ResponseWriter: w, damage: damage}
+	d := &writer{ResponseWriter: w, damage: damage, bodiless: r.Method == http.MethodHead}
 	h.next.ServeHTTP(d, r)
-	if d.cut {
+	if d.ruined() {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -75,11 +74,3 @@ func answer(w http.ResponseWriter, e *fault.Error) {
 	}
 	problem.Write(w, &problem.Problem{Status: status, Code: "injected_fault", Detail: e.Error(), RetryAfter: e.RetryAfter})
 }
-
-// lost takes an answer that nobody gets.
-type lost struct{ header http.Header }
-
-func (l *lost) Header() http.Header         { return l.header }
-func (l *lost) WriteHeader(int)             {}
-func (l *lost) Write(b []byte) (int, error) { return len(b), nil }
-func (l *lost) Flush()                      {}

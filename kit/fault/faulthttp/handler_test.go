@@ -1,13 +1,19 @@
 package faulthttp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -218,5 +224,199 @@ func TestDamagedWriterStillHijacksAndHasDeadlines(t *testing.T) {
 	w := &writer{ResponseWriter: httptest.NewRecorder()}
 	if _, _, err := w.Hijack(); !errors.Is(err, http.ErrNotSupported) {
 		t.Error(err)
+	}
+}
+
+// TestStruckBodyIsSeenByWhoeverCalledTheHandler: net/http removes the files of a form that it finds in its request.
+func TestStruckBodyIsSeenByWhoeverCalledTheHandler(t *testing.T) {
+	files := t.TempDir()
+	t.Setenv("TMPDIR", files)
+	set := faulttest.New(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /items/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil {
+			t.Error(err)
+		}
+		if entries, err := os.ReadDir(files); len(entries) == 0 {
+			t.Error("no files were made", err)
+		}
+	})
+	struck := Handler(mux, Points{Body: set.Point(shopBody)})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before := r.Body
+		struck.ServeHTTP(w, r)
+		if r.Body != before || r.Pattern != "POST /items/{id}" || r.MultipartForm == nil {
+			t.Errorf("another body: %v, pattern %q, form %v", r.Body != before, r.Pattern, r.MultipartForm)
+		}
+	}))
+	defer server.Close()
+	faulttest.Put(t, set, fault.Rule{Point: "shop.body", Burn: &fault.Burn{CPU: 1}})
+	var form bytes.Buffer
+	parts := multipart.NewWriter(&form)
+	file, err := parts.CreateFormFile("file", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = file.Write(make([]byte, 11<<20)) // 10 MB stay in memory in any case
+	parts.Close()
+	resp, err := http.Post(server.URL+"/items/7", parts.FormDataContentType(), &form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	server.Close()
+	if entries, err := os.ReadDir(files); len(entries) > 0 || err != nil || faulttest.Hits(set, "shop.body") == 0 {
+		t.Errorf("%d files stay, %v, %d hits", len(entries), err, faulttest.Hits(set, "shop.body"))
+	}
+}
+
+// TestPanicAtABodyIsAnError: a proxy hands it to a transport, which reads it where nobody recovers.
+func TestPanicAtABodyIsAnError(t *testing.T) {
+	beneath := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer beneath.Close()
+	target, err := url.Parse(beneath.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	set, server := serve(t, proxy.ServeHTTP)
+	faulttest.Put(t, set, fault.Rule{Point: "shop.body", Count: 1, Panic: &fault.Panicking{}})
+	for _, want := range []int{502, 200} {
+		resp, err := http.Post(server.URL, "", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%d, not %d", resp.StatusCode, want)
+		}
+	}
+}
+
+func TestHandlerWhoseAnswerIsLostHasDeadlinesAndHijacks(t *testing.T) {
+	var hijacks atomic.Bool
+	failed := make(chan error, 10)
+	set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		failed <- errors.Join(
+			control.SetReadDeadline(time.Now().Add(time.Minute)), control.SetWriteDeadline(time.Now().Add(time.Minute)),
+			control.EnableFullDuplex(), control.Flush(),
+		)
+		if hijacks.Load() {
+			conn, _, err := control.Hijack()
+			failed <- err
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nX: hijacked\r\n\r\n")
+			conn.Close()
+		}
+	})
+	faulttest.Put(t, set, fault.Rule{Point: "shop.serve", Drop: &fault.Drop{}})
+	if resp, err := http.Post(server.URL, "", strings.NewReader("x")); err == nil {
+		resp.Body.Close()
+		t.Error("answered", resp.StatusCode)
+	}
+	hijacks.Store(true)
+	resp, _, err := get(t, server.URL)
+	if err != nil || resp.Header.Get("X") != "hijacked" {
+		t.Error(resp, err)
+	}
+	for range 3 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnswerWithoutABodyIsNotDamaged(t *testing.T) {
+	set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/204":
+			w.WriteHeader(204)
+		case "/304":
+			w.WriteHeader(103)
+			w.WriteHeader(304)
+		}
+		_, _ = io.WriteString(w, text)
+	})
+	for _, rule := range []fault.Rule{{Truncate: &fault.Truncate{}}, {Truncate: &fault.Truncate{After: 1}}, {Corrupt: &fault.Corrupt{}}} {
+		rule.Point = "shop.serve"
+		faulttest.Put(t, set, rule)
+		for _, path := range []string{"/204", "/304"} {
+			if resp, _, err := get(t, server.URL+path); err != nil || "/"+strconv.Itoa(resp.StatusCode) != path {
+				t.Error(path, resp, err)
+			}
+		}
+		resp, err := http.Head(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Error(resp.StatusCode)
+		}
+	}
+}
+
+// TestAnswerThatStreamsEndsAfterItsRule: what is lost stays lost, and nobody waits for more of it.
+func TestAnswerThatStreamsEndsAfterItsRule(t *testing.T) {
+	for name, rule := range map[string]fault.Rule{"drop": {Drop: &fault.Drop{}}, "truncate": {Truncate: &fault.Truncate{After: 3}}} {
+		t.Run(name, func(t *testing.T) {
+			begun, ended := make(chan struct{}), make(chan error, 1)
+			proceed := make(chan struct{})
+			set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				for range 3 {
+					if n, err := io.WriteString(w, text); n != len(text) || err != nil {
+						t.Error(n, err)
+					}
+				}
+				close(begun)
+				<-proceed
+				_, err := io.WriteString(w, text)
+				ended <- err
+			})
+			rule.Point = "shop.serve"
+			faulttest.Put(t, set, rule)
+			go func() {
+				<-begun
+				if err := set.Kill(fault.Admin, true); err != nil {
+					t.Error(err)
+				}
+				close(proceed)
+			}()
+			resp, err := http.Post(server.URL, "", strings.NewReader("x"))
+			if err == nil {
+				var body []byte
+				body, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if string(body) != text[:3] {
+					t.Errorf("%q", body)
+				}
+			}
+			if err == nil {
+				t.Error("the answer is whole")
+			}
+			if err := <-ended; !errors.Is(err, fault.ErrInjected) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAnswerThatIsNotLostYetIsNotWhenTheRuleEnds(t *testing.T) {
+	var kill func()
+	set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(103)
+		kill()
+		w.Header().Set("X", "y")
+		_, _ = io.WriteString(w, text)
+	})
+	kill = func() {
+		if err := set.Kill(fault.Admin, true); err != nil {
+			t.Error(err)
+		}
+	}
+	faulttest.Put(t, set, fault.Rule{Point: "shop.serve", Drop: &fault.Drop{}})
+	if resp, body, err := get(t, server.URL); body != text || err != nil || resp.Header.Get("X") != "y" {
+		t.Errorf("%q, %v", body, err)
 	}
 }

@@ -56,7 +56,7 @@ func (t *transport) struck(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return answer, err
 	}
-	if damage.Drop {
+	if damage.Dropped() {
 		_ = answer.Body.Close()
 		return nil, errLost
 	}

@@ -111,6 +111,53 @@ func TestTransportDropSendsAndLosesTheAnswer(t *testing.T) {
 	}
 }
 
+func TestAnswerThatComesAfterTheRuleIsNotLost(t *testing.T) {
+	set := faulttest.New(t)
+	client := &http.Client{Transport: Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
+		if err := set.Kill(fault.Admin, true); err != nil { // while the bank thinks
+			t.Error(err)
+		}
+		return (&engine{}).RoundTrip(r)
+	}), Points{Exchange: set.Point(bank)})}
+	faulttest.Put(t, set, fault.Rule{Point: "bank.http", Drop: &fault.Drop{}})
+	resp, err := client.Get("http://bank/pay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
+// TestBodyIsAsItIsWhenTheRuleEnds, from where it is read by then.
+func TestBodyIsAsItIsWhenTheRuleEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		rule fault.Rule
+		want string
+	}{
+		"truncate": {fault.Rule{Truncate: &fault.Truncate{After: 12}}, text},
+		"corrupt":  {fault.Rule{Corrupt: &fault.Corrupt{Offset: new(int64(7)), Length: 3, Mode: fault.Zeroed}}, "0123456\x0089abcdef"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, _, client := newClient(t)
+			test.rule.Point = "bank.http"
+			faulttest.Put(t, set, test.rule)
+			resp, err := client.Get("http://bank/pay")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			half := make([]byte, 8)
+			if _, err := io.ReadFull(resp.Body, half); err != nil {
+				t.Error(err)
+			}
+			faulttest.Clear(t, set)
+			rest, err := io.ReadAll(resp.Body)
+			if got := string(half) + string(rest); got != test.want || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestTransportDamagesTheAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		rule fault.Rule
@@ -207,6 +254,10 @@ func TestTransportTellsAttributesOfTheCaller(t *testing.T) {
 		t.Error("idle connections stay open")
 	}
 }
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // same answers with one response, without cost of its own.
 type same struct{ answer http.Response }

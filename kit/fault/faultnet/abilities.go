@@ -36,7 +36,11 @@ func (c *conn) WriteTo(w io.Writer) (int64, error) {
 // CloseWrite ends what is sent.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+		err := half.CloseWrite()
+		if err == nil {
+			c.shut.Store(true)
+		}
+		return err
 	}
 	return errCannot
 }

@@ -24,7 +24,8 @@ var (
 // without copying them still does while its point is off: a rule that begins meanwhile strikes after such a transfer.
 // What is done with the socket itself (SyscallConn, NetConn) passes no point.
 //
-// Errors are a *[net.OpError]; only an end of file (cause eof) is [io.EOF] itself, as readers compare it.
+// An injected panic is an error here: libraries read and close connections on goroutines of their own, where nobody
+// recovers. Errors are a *[net.OpError]; only an end of file (cause eof) is [io.EOF] itself, as readers compare it.
 func Conn(inner net.Conn, p Points) net.Conn { return wrap(inner, &p, "") }
 
 func wrap(inner net.Conn, p *Points, address string) net.Conn {
@@ -42,6 +43,7 @@ type conn struct {
 	reads   gate
 	writes  gate
 	cut     atomic.Bool // by a fault
+	shut    atomic.Bool // for writing, by its owner
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -57,11 +59,12 @@ func (c *conn) Read(b []byte) (int, error) {
 			}
 		}
 		n, err := c.Conn.Read(b)
+		dropped := damage.Dropped() // now: the rule may have ended long before these bytes came
 		switch left := len(damage.Apply(b[:n], 0)); {
 		case err != nil && c.cut.Load():
 			return n, c.failed("read", errCut)
-		case damage.Drop && n > 0 && err == nil:
-		case damage.Drop && n > 0:
+		case dropped && n > 0 && err == nil:
+		case dropped && n > 0:
 			return 0, err
 		case left == n:
 			return n, err
@@ -83,16 +86,37 @@ func (c *conn) Write(b []byte) (int, error) {
 	if err != nil {
 		return 0, c.failed("write", err)
 	}
-	if damage.Drop {
+	dropped, left := damage.Dropped(), damage.Copy(b, 0)
+	if dropped || len(left) == 0 {
+		// The connection beneath is not asked, so that what it would have said has to be said here.
+		if err := c.writable(); err != nil {
+			return 0, c.failed("write", err)
+		}
+	}
+	if dropped {
 		return len(b), nil
 	}
-	left := damage.Copy(b, 0)
-	n, err := c.wrote(c.Conn.Write(left))
+	n := 0
+	if len(left) > 0 || len(b) == 0 {
+		n, err = c.wrote(c.Conn.Write(left))
+	}
 	if err == nil && len(left) < len(b) {
 		c.sever()
 		err = c.failed("write", errCut)
 	}
 	return n, err
+}
+
+// writable is why nothing can be written any more, as far as this side knows.
+func (c *conn) writable() error {
+	switch {
+	case c.cut.Load():
+		return errCut
+	case c.shut.Load():
+		return syscall.EPIPE
+	default:
+		return c.writes.over()
+	}
 }
 
 func (c *conn) wrote(n int, err error) (int, error) {
@@ -103,7 +127,8 @@ func (c *conn) wrote(n int, err error) (int, error) {
 }
 
 // pass passes a point, for as long as the deadline of its direction lets it.
-func (c *conn) pass(p *fault.Point, g *gate) (fault.Damage, error) {
+func (c *conn) pass(p *fault.Point, g *gate) (_ fault.Damage, err error) {
+	defer fault.Contain(&err)
 	ctx := g.enter()
 	defer ctx.leave()
 	return p.Damage(ctx, c.attrs()...)
@@ -145,18 +170,16 @@ func (c *conn) sever() {
 func (c *conn) Close() (err error) {
 	c.reads.close()
 	c.writes.close()
-	defer func() { // also if the point panics
-		closed := c.Conn.Close()
-		if err == nil && !c.cut.Load() {
-			err = closed
-		}
-	}()
 	if c.points.Close.On() {
-		if err := c.points.Close.Hit(context.Background(), c.attrs()...); err != nil {
-			return c.failed("close", err)
+		if err = hit(context.Background(), c.points.Close, c.attrs()...); err != nil {
+			err = c.failed("close", err)
 		}
 	}
-	return nil
+	closed := c.Conn.Close()
+	if err == nil && !c.cut.Load() {
+		err = closed
+	}
+	return err
 }
 
 func (c *conn) SetDeadline(t time.Time) error {

@@ -180,6 +180,84 @@ func TestDropLosesBytes(t *testing.T) {
 	})
 }
 
+// TestBytesThatComeAfterTheRuleAreNotLost: a read that was struck may wait for long.
+func TestBytesThatComeAfterTheRuleAreNotLost(t *testing.T) {
+	for name, rule := range map[string]fault.Rule{
+		"drop":     {Drop: &fault.Drop{}},
+		"truncate": {Truncate: &fault.Truncate{}},
+		"corrupt":  {Corrupt: &fault.Corrupt{Length: 100}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				set, c, b := pipe(t)
+				rule.Point, rule.Count = "n.read", 1
+				faulttest.Put(t, set, rule)
+				got := make(chan string, 1)
+				go func() { all, err := io.ReadAll(c); got <- string(all); _ = err }()
+				synctest.Wait() // it waits for bytes
+				faulttest.Clear(t, set)
+				_, _ = b.Write([]byte("kept"))
+				b.Close()
+				if all := <-got; all != "kept" {
+					t.Errorf("%q", all)
+				}
+			})
+		})
+	}
+}
+
+// TestLostWriteFailsWhereAWriteWould: what is dropped is no longer asked of the connection beneath, which would say so.
+func TestLostWriteFailsWhereAWriteWould(t *testing.T) {
+	for name, rule := range map[string]fault.Rule{"drop": {Drop: &fault.Drop{}}, "truncate": {Truncate: &fault.Truncate{}}} {
+		t.Run(name, func(t *testing.T) {
+			rule.Point = "n.write"
+			wants := func(t *testing.T, set *fault.Set, c net.Conn, target error) {
+				t.Helper()
+				faulttest.Put(t, set, rule)
+				n, err := c.Write([]byte("lost"))
+				if n != 0 {
+					t.Error(n)
+				}
+				isOp(t, err, "write", target)
+			}
+			t.Run("closed", func(t *testing.T) {
+				set, c, _ := pipe(t)
+				_ = c.Close()
+				wants(t, set, c, net.ErrClosed)
+			})
+			t.Run("late", func(t *testing.T) {
+				set, c, _ := pipe(t)
+				_ = c.SetWriteDeadline(time.Now().Add(-time.Second))
+				wants(t, set, c, os.ErrDeadlineExceeded)
+			})
+			t.Run("cut", func(t *testing.T) {
+				set, c, _ := pipe(t)
+				faulttest.Put(t, set, fault.Rule{ID: "cut", Point: "n.write", Count: 1, Truncate: &fault.Truncate{}})
+				_, err := c.Write([]byte("x"))
+				isOp(t, err, "write", syscall.ECONNRESET)
+				wants(t, set, c, syscall.ECONNRESET)
+			})
+			t.Run("shut", func(t *testing.T) {
+				set, l := listen(t)
+				peer, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer peer.Close()
+				c, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if err := c.(*conn).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				wants(t, set, c, syscall.EPIPE)
+			})
+		})
+	}
+}
+
 func TestTruncateCutsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set, c, b := pipe(t)
@@ -252,12 +330,13 @@ func TestCloseClosesWhateverHappens(t *testing.T) {
 				set, c, b := pipe(t)
 				rule.Point = "n.close"
 				faulttest.Put(t, set, rule)
-				var err error
-				if faulttest.Panics(t, func() { err = c.Close() }) != (rule.Panic != nil) {
-					t.Error("panics otherwise")
-				}
-				if rule.Error != nil {
+				switch err := c.Close(); {
+				case rule.Error != nil:
 					isOp(t, err, "close", syscall.EIO)
+				case rule.Panic != nil:
+					isOp(t, err, "close", fault.ErrInjected)
+				case err != nil:
+					t.Error(err)
 				}
 				if _, err := b.Read(make([]byte, 1)); err != io.EOF {
 					t.Error("it is open:", err)
@@ -267,13 +346,19 @@ func TestCloseClosesWhateverHappens(t *testing.T) {
 	}
 }
 
-func TestConnWorksAfterAPanic(t *testing.T) {
+func TestPanicIsAnErrorAndTheConnWorksOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set, c, b := pipe(t)
-		faulttest.Put(t, set, fault.Rule{Point: "*", Panic: &fault.Panicking{}})
-		if !faulttest.Panics(t, func() { _, _ = c.Read(make([]byte, 1)) }) || !faulttest.Panics(t, func() { _, _ = c.Write([]byte("x")) }) {
-			t.Error("no panic")
+		faulttest.Put(t, set, fault.Rule{Point: "*", Panic: &fault.Panicking{Message: "boo"}})
+		_, err := c.Read(make([]byte, 1))
+		isOp(t, err, "read", fault.ErrInjected)
+		if !strings.Contains(err.Error(), "n.read (rule r): panic: boo") {
+			t.Error(err)
 		}
+		_, err = c.Write([]byte("x"))
+		isOp(t, err, "write", fault.ErrInjected)
+		_, err = Dial(func(context.Context, string, string) (net.Conn, error) { return b, nil }, points(set))(t.Context(), "tcp", "redis:6379")
+		isOp(t, err, "dial", fault.ErrInjected)
 		faulttest.Clear(t, set)
 		go func() { _, _ = b.Write([]byte("x")) }()
 		if _, err := c.Read(make([]byte, 1)); err != nil {
@@ -315,8 +400,8 @@ func TestDialFailsHangsAndTellsTheAddress(t *testing.T) {
 }
 
 // listen returns a listener under faults, on the loopback.
-func listen(t testing.TB) (*fault.Set, net.Listener) {
-	set := faulttest.New(t)
+func listen(t testing.TB, opts ...fault.Option) (*fault.Set, net.Listener) {
+	set := faulttest.New(t, opts...)
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -326,9 +411,9 @@ func listen(t testing.TB) (*fault.Set, net.Listener) {
 	return set, l
 }
 
-func TestAcceptFailsDropsAndIsTemporary(t *testing.T) {
+func TestAcceptReturnsWhatIsTemporary(t *testing.T) {
 	set, l := listen(t)
-	for _, cause := range []string{"too_many_files", "io"} {
+	for _, cause := range []string{"too_many_files", "timeout"} {
 		faulttest.Put(t, set, fault.Rule{Point: "n.accept", Error: &fault.Failure{Cause: cause}})
 		peer, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -336,50 +421,80 @@ func TestAcceptFailsDropsAndIsTemporary(t *testing.T) {
 		}
 		_, err = l.Accept()
 		isOp(t, err, "accept", fault.ErrInjected)
-		if e := err.(interface{ Temporary() bool }); e.Temporary() != (cause == "too_many_files") {
-			t.Error(cause, e.Temporary())
+		if e := err.(interface{ Temporary() bool }); !e.Temporary() {
+			t.Error(cause, "is not temporary")
 		}
 		if _, err := peer.Read(make([]byte, 1)); err == nil {
 			t.Error("the connection is open")
 		}
 		peer.Close()
 	}
-	faulttest.Put(t, set, fault.Rule{Point: "n.accept", Count: 1, Drop: &fault.Drop{}})
-	for range 2 {
-		peer, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer peer.Close()
+}
+
+// TestListenerOutlivesWhatIsNotTemporary: to a server such an error would be the end of its listener.
+func TestListenerOutlivesWhatIsNotTemporary(t *testing.T) {
+	for name, rule := range map[string]fault.Rule{
+		"error":    {Error: &fault.Failure{Cause: "io"}},
+		"no cause": {Error: &fault.Failure{}},
+		"panic":    {Panic: &fault.Panicking{}},
+		"drop":     {Drop: &fault.Drop{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, l := listen(t)
+			rule.Point, rule.Count = "n.accept", 1
+			faulttest.Put(t, set, rule)
+			var peers [2]net.Conn
+			for i := range peers {
+				peer, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer peer.Close()
+				peers[i] = peer
+			}
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if c.RemoteAddr().String() != peers[1].LocalAddr().String() || faulttest.Hits(set, "n.accept") != 1 {
+				t.Error(c.RemoteAddr(), peers[1].LocalAddr(), faulttest.Hits(set, "n.accept"))
+			}
+			if _, err := peers[0].Read(make([]byte, 1)); err == nil {
+				t.Error("the connection is open")
+			}
+		})
 	}
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
-	if faulttest.Hits(set, "n.accept") != 3 {
-		t.Error(faulttest.Hits(set, "n.accept"))
+}
+
+// struck tells of hits at a point.
+type struck struct {
+	point string
+	hits  chan struct{}
+}
+
+func strikes(point string) struck { return struck{point, make(chan struct{}, 1000)} }
+
+func (s struck) Changed(fault.Change) {}
+
+func (s struck) Struck(_ context.Context, h fault.Hit) {
+	if h.Point == s.point {
+		s.hits <- struct{}{}
 	}
 }
 
 func TestListenerCloseEndsWhatHangs(t *testing.T) {
-	set, l := listen(t)
-	struck := make(chan struct{})
+	accepts := strikes("n.accept")
+	set, l := listen(t, fault.WithObserver(accepts))
 	faulttest.Put(t, set, fault.Rule{Point: "n.accept", Hang: &fault.Hang{}})
 	peer, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	go func() {
-		for faulttest.Hits(set, "n.accept") == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		close(struck)
-	}()
 	done := make(chan error, 1)
 	go func() { _, err := l.Accept(); done <- err }()
-	<-struck
+	<-accepts.hits
 	l.Close()
 	isOp(t, <-done, "accept", net.ErrClosed)
 	if _, err := peer.Read(make([]byte, 1)); err == nil {

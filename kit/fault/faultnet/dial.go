@@ -15,7 +15,7 @@ func Dial(dial func(ctx context.Context, network, address string) (net.Conn, err
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if p.Dial.On() {
-			err := p.Dial.Hit(ctx, fault.Attr{Key: "network", Value: network}, fault.Attr{Key: "address", Value: address})
+			err := hit(ctx, p.Dial, fault.Attr{Key: "network", Value: network}, fault.Attr{Key: "address", Value: address})
 			if err != nil {
 				return nil, &net.OpError{Op: "dial", Net: network, Addr: asked{network, address}, Err: err}
 			}

@@ -90,6 +90,20 @@ func (g *gate) set(deadline time.Time) {
 	g.mu.Unlock()
 }
 
+// over is why nothing passes any more; nil if something does.
+func (g *gate) over() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return net.ErrClosed
+	case !g.deadline.IsZero() && time.Until(g.deadline) <= 0:
+		return os.ErrDeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func (g *gate) close() {
 	g.mu.Lock()
 	g.closed = true

@@ -1,6 +1,10 @@
 package faultnet
 
-import "net"
+import (
+	"net"
+
+	"github.com/dougong-io/dougong/kit/fault"
+)
 
 // Listener returns inner with the point Accept after it, whose connections have the others around them; inner itself
 // if there are none.
@@ -24,11 +28,14 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.points.Accept.On() {
-			dropped, err := l.pass(c)
+			through, err := l.pass(c)
+			if e, ok := err.(*fault.Error); ok && !e.Temporary() {
+				continue
+			}
 			if err != nil {
 				return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
 			}
-			if dropped {
+			if !through {
 				continue
 			}
 		}
@@ -37,18 +44,17 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // pass passes the point with a connection, which is closed if it does not get through.
-func (l *listener) pass(c net.Conn) (dropped bool, err error) {
-	passed := false
+func (l *listener) pass(c net.Conn) (through bool, err error) {
 	defer func() {
-		if !passed {
+		if !through {
 			_ = c.Close()
 		}
 	}()
+	defer fault.Contain(&err)
 	ctx := l.gate.enter()
 	defer ctx.leave()
 	damage, err := l.points.Accept.Damage(ctx, (&conn{Conn: c}).attrs()...)
-	passed = err == nil && !damage.Drop
-	return damage.Drop, err
+	return err == nil && !damage.Dropped(), err
 }
 
 func (l *listener) Close() error {

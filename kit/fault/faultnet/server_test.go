@@ -17,7 +17,8 @@ import (
 // TestServerOfHTTPLivesThroughFaultsOfItsConnections: it answers while they are slow, its own time-outs end those that
 // hang, and it shuts down while some do.
 func TestServerOfHTTPLivesThroughFaultsOfItsConnections(t *testing.T) {
-	set, l := listen(t)
+	reads := strikes("n.read")
+	set, l := listen(t, fault.WithObserver(reads))
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n, _ := io.Copy(io.Discard, r.Body)
@@ -58,13 +59,44 @@ func TestServerOfHTTPLivesThroughFaultsOfItsConnections(t *testing.T) {
 	if _, err := post(); err == nil {
 		t.Error("a request that is never read was answered")
 	}
-	go func() { _, _ = post() }()
-	for hits := faulttest.Hits(set, "n.read"); faulttest.Hits(set, "n.read") == hits; {
-		time.Sleep(time.Millisecond)
+	for len(reads.hits) > 0 {
+		<-reads.hits
 	}
+	go func() { _, _ = post() }()
+	<-reads.hits
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
+
+// TestPanicInABackgroundReadLeavesTheServer: net/http reads while a handler runs, on a goroutine where nobody recovers.
+func TestPanicInABackgroundReadLeavesTheServer(t *testing.T) {
+	reads := strikes("n.read")
+	set, l := listen(t, fault.WithObserver(reads))
+	server := &http.Server{
+		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-reads.hits }),
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	for range 3 { // the first read is of the request
+		faulttest.Put(t, set, fault.Rule{Point: "n.read", Skip: 1, Count: 1, Panic: &fault.Panicking{}})
+		if resp, err := client.Get("http://" + l.Addr().String()); err == nil {
+			resp.Body.Close()
+		}
+		faulttest.Clear(t, set)
+		client.CloseIdleConnections()
+	}
+	if hits := faulttest.Hits(set, "n.read"); hits != 3 {
+		t.Errorf("%d hits", hits)
+	}
+	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

@@ -12,8 +12,8 @@ import (
 type conn struct {
 	driver.Conn
 	points *Points
-	broken bool // after a lost answer
-	passed passage
+	broken bool    // after a lost answer
+	passed passage // of the call before, if that is to be prepared
 }
 
 // newConn returns a connection that executes or queries directly if the one beneath does: database/sql converts
@@ -45,6 +45,7 @@ func newConn(inner driver.Conn, p *Points) driver.Conn {
 func (c *conn) Unwrap() driver.Conn { return c.Conn }
 
 func (c *conn) Ping(ctx context.Context) error {
+	c.passed = passage{}
 	if err := c.hit(ctx, c.points.Ping, ""); err != nil {
 		return err
 	}
@@ -59,6 +60,11 @@ func (c *conn) Prepare(query string) (driver.Stmt, error) {
 }
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	passed := c.passed
+	c.passed = passage{}
+	if passed.query != query {
+		passed = passage{}
+	}
 	if err := c.hit(ctx, c.points.Prepare, query); err != nil {
 		return nil, err
 	}
@@ -66,7 +72,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
-	return newStmt(inner, c, query), nil
+	return newStmt(inner, c, query, passed), nil
 }
 
 func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
@@ -86,6 +92,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 }
 
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	c.passed = passage{}
 	if err := c.hit(ctx, c.points.Begin, ""); err != nil {
 		return nil, err
 	}
@@ -116,6 +123,7 @@ func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (driver.Tx, err
 
 // ResetSession is asked before a connection is used again.
 func (c *conn) ResetSession(ctx context.Context) error {
+	c.passed = passage{}
 	if c.broken {
 		return driver.ErrBadConn
 	}

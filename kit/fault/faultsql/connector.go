@@ -34,7 +34,7 @@ func (c *connector) Driver() driver.Driver { return c.inner.Driver() }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if p := c.points.Connect; p.On() {
-		if err := p.Hit(ctx); err != nil {
+		if err := contained(ctx, p); err != nil {
 			return nil, err
 		}
 	}

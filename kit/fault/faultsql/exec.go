@@ -48,7 +48,7 @@ func canQuery(c driver.Conn) bool {
 type execer struct{ c *conn }
 
 func (e execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return e.c.exec(ctx, query, func() (driver.Result, error) {
+	return e.c.exec(ctx, query, nil, func() (driver.Result, error) {
 		if x, ok := e.c.Conn.(driver.ExecerContext); ok {
 			return x.ExecContext(ctx, query, args)
 		}
@@ -60,50 +60,51 @@ func (e execer) ExecContext(ctx context.Context, query string, args []driver.Nam
 	})
 }
 
-// exec passes the point, does it, and loses the answer if that is to be lost.
-func (c *conn) exec(ctx context.Context, query string, do func() (driver.Result, error)) (driver.Result, error) {
+// exec passes the point, unless its statement did, does it, and loses the answer if that is to be lost.
+func (c *conn) exec(ctx context.Context, query string, before *passage, do func() (driver.Result, error)) (driver.Result, error) {
+	c.passed = passage{}
 	if c.broken {
 		return nil, driver.ErrBadConn
 	}
-	damage, passed := c.passed.take(c.points.Exec, query)
+	found, passed := before.take(c.points.Exec)
 	if !passed && c.points.Exec.On() {
 		var err error
-		if damage, err = c.points.Exec.Damage(ctx, attrs(query)...); err != nil {
+		if found, err = damage(ctx, c.points.Exec, attrs(query)...); err != nil {
 			return nil, asDriver(err)
 		}
 	}
 	result, err := do()
 	switch {
 	case err == driver.ErrSkip: // compared by database/sql, too
-		c.passed = passage{c.points.Exec, query, damage}
-	case err == nil && damage.Drop:
+		c.passed = passage{c.points.Exec, query, found}
+	case err == nil && found.Dropped():
 		return nil, c.lost()
 	}
 	return result, err
 }
 
-// passage is a point that was passed with a statement which the driver would rather prepare (driver.ErrSkip): that
-// is the same call, and does not pass it again.
+// passage is a point that was passed with a call which the driver would rather prepare (driver.ErrSkip). What is
+// prepared next is the same call, and does not pass it again; whatever comes instead is another, and does.
 type passage struct {
 	point  *fault.Point // nil: none
 	query  string
 	damage fault.Damage
 }
 
-func (p *passage) take(point *fault.Point, query string) (fault.Damage, bool) {
-	if p.point == nil {
+func (p *passage) take(point *fault.Point) (fault.Damage, bool) {
+	if p == nil || p.point == nil {
 		return fault.Damage{}, false
 	}
 	was := *p
 	*p = passage{}
-	return was.damage, was.point == point && was.query == query
+	return was.damage, was.point == point
 }
 
 // queryer is a connection that queries without preparing.
 type queryer struct{ c *conn }
 
 func (q queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return q.c.query(ctx, query, func() (driver.Rows, error) {
+	return q.c.query(ctx, query, nil, func() (driver.Rows, error) {
 		if x, ok := q.c.Conn.(driver.QueryerContext); ok {
 			return x.QueryContext(ctx, query, args)
 		}
@@ -115,11 +116,12 @@ func (q queryer) QueryContext(ctx context.Context, query string, args []driver.N
 	})
 }
 
-func (c *conn) query(ctx context.Context, query string, do func() (driver.Rows, error)) (driver.Rows, error) {
+func (c *conn) query(ctx context.Context, query string, before *passage, do func() (driver.Rows, error)) (driver.Rows, error) {
+	c.passed = passage{}
 	if c.broken {
 		return nil, driver.ErrBadConn
 	}
-	if _, passed := c.passed.take(c.points.Query, query); !passed {
+	if _, passed := before.take(c.points.Query); !passed {
 		if err := hit(ctx, c.points.Query, query); err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func newDB(t testing.TB, kind string) (*fault.Set, *engine, *sql.DB) {
 	return set, e, db
 }
 
-// script does what programs do, and returns what they see.
+// script does what programs do, and returns what they see. It runs in a bubble of synctest.
 func script(db *sql.DB) (seen []string) {
 	see := func(what string, err error) {
 		text := "ok"
@@ -95,12 +95,10 @@ func script(db *sql.DB) (seen []string) {
 	before := db.Stats().OpenConnections
 	if _, err = db.BeginTx(ctx, nil); err == nil {
 		cancel()
-		for db.Stats().InUse > 0 {
-			time.Sleep(time.Millisecond)
-		}
 	}
 	cancel()
-	seen = append(seen, fmt.Sprintf("connections %d, %d", before, db.Stats().OpenConnections))
+	synctest.Wait()
+	seen = append(seen, fmt.Sprintf("connections %d, %d, in use %d", before, db.Stats().OpenConnections, db.Stats().InUse))
 	rows, err := db.Query("select")
 	see("query", err)
 	columns, err := rows.ColumnTypes()
@@ -131,22 +129,24 @@ func script(db *sql.DB) (seen []string) {
 func TestWrappedDriverIsSeenAsTheDriver(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			bare := &engine{kind: kind}
-			db := sql.OpenDB(bare)
-			defer db.Close()
-			want := script(db)
-			for name, rule := range map[string]*fault.Rule{"off": nil, "no match": {Point: "*", Skip: 1 << 40, Error: &fault.Failure{}}} {
-				set, e, db := newDB(t, kind)
-				if rule != nil {
-					faulttest.Put(t, set, *rule)
+			synctest.Test(t, func(t *testing.T) {
+				bare := &engine{kind: kind}
+				db := sql.OpenDB(bare)
+				defer db.Close()
+				want := script(db)
+				for name, rule := range map[string]*fault.Rule{"off": nil, "no match": {Point: "*", Skip: 1 << 40, Error: &fault.Failure{}}} {
+					set, e, db := newDB(t, kind)
+					if rule != nil {
+						faulttest.Put(t, set, *rule)
+					}
+					if got := script(db); !slices.Equal(got, want) {
+						t.Errorf("%s: saw\n%q\nnot\n%q", name, got, want)
+					}
+					if got, want := e.took(), bare.took(); !slices.Equal(got, want) {
+						t.Errorf("%s: the driver took\n%q\nnot\n%q", name, got, want)
+					}
 				}
-				if got := script(db); !slices.Equal(got, want) {
-					t.Errorf("%s: saw\n%q\nnot\n%q", name, got, want)
-				}
-				if got, want := e.took(), bare.took(); !slices.Equal(got, want) {
-					t.Errorf("%s: the driver took\n%q\nnot\n%q", name, got, want)
-				}
-			}
+			})
 		})
 	}
 }
@@ -183,8 +183,11 @@ func TestEveryCallFailsBeforeAnythingIsDone(t *testing.T) {
 				if point == "db.connect" { // the pool has one
 					db.SetMaxIdleConns(0)
 				}
-				if !faulttest.Panics(t, func() { _ = call(db) }) {
-					t.Error("no panic")
+				if err := call(db); !errors.Is(err, fault.ErrInjected) {
+					t.Error("after a panic:", err)
+				}
+				if n := db.Stats().InUse; n != 0 {
+					t.Errorf("%d connections are in use", n)
 				}
 				if _, err := db.Exec("insert", 1); err != nil {
 					t.Error(err)
@@ -336,30 +339,105 @@ func TestRollbackFailsAndIsDone(t *testing.T) {
 	}
 }
 
-func TestPanicAtCommitRollsBack(t *testing.T) {
+func TestPanicAtCommitRollsBackAndCostsNoConnection(t *testing.T) {
 	set, e, db := newDB(t, "full")
 	for _, point := range []string{"db.begin", "db.commit", "db.rollback"} {
 		faulttest.Put(t, set, fault.Rule{Point: point, Count: 1, Panic: &fault.Panicking{}})
-		if !faulttest.Panics(t, func() {
-			tx, err := db.Begin()
-			if err != nil {
-				t.Fatal(err)
-			}
+		tx, err := db.Begin()
+		if err == nil {
 			_, _ = tx.Exec("insert", 1)
 			if point == "db.rollback" {
-				_ = tx.Rollback()
+				err = tx.Rollback()
 			} else {
-				_ = tx.Commit()
+				err = tx.Commit()
 			}
-		}) {
-			t.Error(point, "does not panic")
 		}
-		if got := e.holds(); len(got) > 0 {
-			t.Error(point, got)
+		if !errors.Is(err, fault.ErrInjected) {
+			t.Error(point, err)
+		}
+		if got := e.holds(); len(got) > 0 || db.Stats().InUse != 0 {
+			t.Error(point, got, db.Stats().InUse)
 		}
 	}
 	if _, err := db.Exec("insert", 1); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPanicOnAGoroutineOfThePoolIsAnError: database/sql rolls back and connects on goroutines of its own.
+func TestPanicOnAGoroutineOfThePoolIsAnError(t *testing.T) {
+	t.Run("rollback", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			set, _, db := newDB(t, "full")
+			ctx, cancel := context.WithCancel(t.Context())
+			if _, err := db.BeginTx(ctx, nil); err != nil {
+				t.Fatal(err)
+			}
+			faulttest.Put(t, set, fault.Rule{Point: "db.rollback", Panic: &fault.Panicking{}})
+			cancel()
+			synctest.Wait()
+			if hits := faulttest.Hits(set, "db.rollback"); hits != 1 || db.Stats().InUse != 0 {
+				t.Error(hits, db.Stats().InUse)
+			}
+		})
+	})
+	t.Run("connect", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			set, _, db := newDB(t, "full")
+			db.SetMaxOpenConns(1)
+			c, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			waits := make(chan error, 1)
+			go func() { waits <- db.Ping() }()
+			synctest.Wait()
+			faulttest.Put(t, set, fault.Rule{Point: "db.exec", Count: 1, Drop: &fault.Drop{}})
+			if _, err := c.ExecContext(t.Context(), "insert", 1); !errors.Is(err, fault.ErrInjected) {
+				t.Error(err)
+			}
+			faulttest.Put(t, set, fault.Rule{ID: "p", Point: "db.connect", Count: 1, Panic: &fault.Panicking{}})
+			_ = c.Close() // it is of no use: another is opened for who waits
+			if err := <-waits; !errors.Is(err, fault.ErrInjected) {
+				t.Error(err)
+			}
+			if err := db.Ping(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+// TestPassageIsOfOneCall: if a driver would rather prepare, and cannot, what was drawn for that call is gone with it.
+func TestPassageIsOfOneCall(t *testing.T) {
+	for name, within := range map[string]bool{"from the pool": false, "in a transaction": true} {
+		t.Run(name, func(t *testing.T) {
+			set, e, db := newDB(t, "skips")
+			db.SetMaxOpenConns(1)
+			execs := db.Exec
+			if within {
+				tx, err := db.Begin()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = tx.Rollback() }()
+				execs = tx.Exec
+			}
+			faulttest.Put(t, set, fault.Rule{ID: "drop", Point: "db.exec", Drop: &fault.Drop{}})
+			faulttest.Put(t, set, fault.Rule{ID: "p", Point: "db.prepare", Count: 1, Error: &fault.Failure{}})
+			if _, err := execs("insert", 1); !errors.Is(err, fault.ErrInjected) {
+				t.Error(err)
+			}
+			// The next is another call: it passes the point itself, and with what is drawn for it.
+			faulttest.Clear(t, set)
+			faulttest.Put(t, set, fault.Rule{ID: "look", Point: "db.exec", Burn: &fault.Burn{CPU: 1}})
+			if _, err := execs("insert", 2); err != nil {
+				t.Error(err)
+			}
+			if hits := faulttest.Hits(set, "db.exec"); hits != 2 || e.opened != 1 {
+				t.Errorf("%d hits, %d connections", hits, e.opened)
+			}
+		})
 	}
 }
 

@@ -17,8 +17,10 @@ import (
 //
 // An error whose cause is reset or broken_pipe, at Ping, Prepare, Exec, Query or Begin, is [driver.ErrBadConn], too:
 // database/sql closes the connection, and tries again with another, up to three times in all, each of which passes
-// the point. A panic at Begin, Commit or Rollback costs the pool a connection, which counts as in use for ever:
-// database/sql does not expect one of a driver.
+// the point.
+//
+// An injected panic is an error here. database/sql does not expect one of a driver: its pool would lose the connection,
+// and on its own goroutines, which connect and roll back, nobody recovers.
 type Points struct {
 	Connect *fault.Point
 	Ping    *fault.Point
@@ -58,7 +60,18 @@ func hit(ctx context.Context, p *fault.Point, query string) error {
 	if !p.On() {
 		return nil
 	}
-	return asDriver(p.Hit(ctx, attrs(query)...))
+	return asDriver(contained(ctx, p, attrs(query)...))
+}
+
+func contained(ctx context.Context, p *fault.Point, attrs ...fault.Attr) (err error) {
+	defer fault.Contain(&err)
+	return p.Hit(ctx, attrs...)
+}
+
+// damage is contained where an answer can be lost.
+func damage(ctx context.Context, p *fault.Point, attrs ...fault.Attr) (_ fault.Damage, err error) {
+	defer fault.Contain(&err)
+	return p.Damage(ctx, attrs...)
 }
 
 func attrs(query string) []fault.Attr {

@@ -20,7 +20,7 @@ type rows struct {
 
 func (r *rows) Next(dest []driver.Value) error {
 	if r.point.On() {
-		if err := r.point.Hit(r.ctx, attrs(r.query)...); err != nil {
+		if err := contained(r.ctx, r.point, attrs(r.query)...); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.EOF // which database/sql compares, and does not unwrap
 			}

@@ -7,12 +7,13 @@ import (
 
 type stmt struct {
 	driver.Stmt
-	conn *conn
-	text string
+	conn   *conn
+	text   string
+	passed passage
 }
 
-func newStmt(inner driver.Stmt, c *conn, query string) driver.Stmt {
-	s := &stmt{inner, c, query}
+func newStmt(inner driver.Stmt, c *conn, query string, passed passage) driver.Stmt {
+	s := &stmt{inner, c, query, passed}
 	if converter, ok := inner.(oldConverter); ok {
 		return convertingStmt{s, converter}
 	}
@@ -30,7 +31,7 @@ func (s convertingStmt) ColumnConverter(i int) driver.ValueConverter {
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.conn.exec(ctx, s.text, func() (driver.Result, error) {
+	return s.conn.exec(ctx, s.text, &s.passed, func() (driver.Result, error) {
 		if x, ok := s.Stmt.(driver.StmtExecContext); ok {
 			return x.ExecContext(ctx, args)
 		}
@@ -43,7 +44,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.conn.query(ctx, s.text, func() (driver.Rows, error) {
+	return s.conn.query(ctx, s.text, &s.passed, func() (driver.Rows, error) {
 		if x, ok := s.Stmt.(driver.StmtQueryContext); ok {
 			return x.QueryContext(ctx, args)
 		}

@@ -19,14 +19,14 @@ func (t *tx) Commit() error {
 		return driver.ErrBadConn
 	}
 	if p := t.conn.points.Commit; p.On() {
-		defer t.rollback() // also if the point panics
-		damage, err := p.Damage(t.ctx)
+		defer t.rollback()
+		found, err := damage(t.ctx, p)
 		if err != nil {
 			return err
 		}
 		t.ended = true
 		err = t.inner.Commit()
-		if err == nil && damage.Drop {
+		if err == nil && found.Dropped() {
 			return t.conn.lost()
 		}
 		return err
@@ -38,7 +38,7 @@ func (t *tx) Rollback() error {
 	defer t.discard()
 	if p := t.conn.points.Rollback; p.On() {
 		defer t.rollback()
-		if err := p.Hit(t.ctx); err != nil {
+		if err := contained(t.ctx, p); err != nil {
 			return err
 		}
 		t.ended = true
