@@ -236,6 +236,9 @@ func TestNoRuleKeepsTheKillSwitchAway(t *testing.T) {
 		`{"point":"etcd.get","error":{}}`, `{"point":"etcd.get","hang":{}}`, `{"point":"etcd.watch","error":{}}`, `{"point":"etcd.watch","hang":{}}`, `{"point":"etcd.watch","drop":{}}`,
 	} {
 		for _, when := range []string{"before it starts", "while it is away", "while all is well"} {
+			if when == "while all is well" && strings.Contains(rule, "dial") {
+				continue // nothing passes there
+			}
 			t.Run(rule+" "+when, func(t *testing.T) {
 				faults, f := faulttest.New(t), &fakeEtcd{at: Place{1, 5}, value: "one", progress: true}
 				if when == "before it starts" {
@@ -256,18 +259,14 @@ func TestNoRuleKeepsTheKillSwitchAway(t *testing.T) {
 				}
 				if when != "before it starts" {
 					f.waitWatches(t, 2)
-					if !strings.Contains(rule, "watch") {
-						eventually(t, "it strikes", func() bool { return len(faults.Status().Recent) > 0 })
-					} else if f.waitWatches(t, 3); true {
+					if strings.Contains(rule, "watch") {
+						f.waitWatches(t, 3)
 						f.put("a", "two")
-						eventually(t, "it strikes", func() bool { return len(faults.Status().Recent) > 0 })
 					}
+					eventually(t, "it strikes", func() bool { return len(faults.Status().Recent) > 0 })
 					f.put(FaultKillKey, "")
 				}
 				eventually(t, "the switch is thrown", func() bool { return len(faults.Status().Killed) == 1 })
-				if strings.Contains(rule, "watch") && strings.Contains(rule, "error") {
-					return // the next try is an hour off: the switch came first, and the stream is cut
-				}
 				f.put("a", "three")
 				for next(t, h.applied) != "three" {
 				}

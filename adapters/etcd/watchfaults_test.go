@@ -114,6 +114,33 @@ func TestNothingRefusesTheKillSwitch(t *testing.T) {
 	}
 }
 
+// TestChangeThatComesLateRevivesNothing: what the line told is told again by the stream of all keys, later.
+func TestChangeThatComesLateRevivesNothing(t *testing.T) {
+	s, set := watched(t)
+	s.book.settle(Place{1, 2}, nil, true)
+	rule := pair{rulesKey, []byte(document(false, "rule")), 3}
+	late := []pair{sureOf(s, "", 4), rule}
+	for _, p := range late {
+		s.book.put(p)
+	}
+	if s.book.contradicts(Place{1, 2}, []pair{{rulesKey, rule.value, 2}}) {
+		t.Error("an answer that is older than what the line told is taken for another history")
+	}
+	s.book.remove(killKey, 5)
+	s.book.remove(rulesKey, 6)
+	for _, p := range late {
+		s.book.put(p)
+	}
+	if len(set.Status().Killed) != 0 || strikes(t, set) != "" {
+		t.Errorf("killed by %v; %q strikes", set.Status().Killed, strikes(t, set))
+	}
+	s.book.turn(Place{2, 1}) // revisions begin anew
+	s.book.put(sureOf(s, "", 1))
+	if len(set.Status().Killed) != 1 {
+		t.Error("another history is not heard")
+	}
+}
+
 // sureOf is the kill key with a value, as a session makes it.
 func sureOf(s *Source, value string, revision int64) pair {
 	p, _ := s.book.pairOf(kvOf(killKey, value, revision))

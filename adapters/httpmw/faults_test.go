@@ -159,12 +159,15 @@ func TestPanicAndHangLeaveNothingBehind(t *testing.T) {
 						err = p.(error)
 					}
 				}()
-				_, _, _, err = s.post(ctx)
+				status, body, _, err := s.post(ctx)
+				if err == nil && status != http.StatusOK {
+					err = errors.New(body) // of a handler whose read failed
+				}
 				return err
 			}
 			faultrules.Put(t, s.faults, `{"point":"`+p.Name+`","panic":{}}`)
 			if err := use(t.Context()); err == nil {
-				t.Error("no panic")
+				t.Error("neither a panic nor an error")
 			}
 			s.idle(t)
 

@@ -98,7 +98,7 @@ func (l *Limit) until(ctx context.Context, due time.Duration) (context.Context, 
 	if due == never {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, due-l.elapsed())
+	return context.WithDeadline(ctx, l.base.Add(due))
 }
 
 // because counts a request that a fault ended, or its context while a fault held it. The lock is held.

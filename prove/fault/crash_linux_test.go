@@ -95,7 +95,7 @@ func TestUndoAfterACrashAtAnyInstant(t *testing.T) {
 	if !processFaults {
 		t.Skip(errNoProcesses)
 	}
-	count := 12
+	count := 5
 	switch {
 	case long():
 		count = 50

@@ -12,8 +12,8 @@ import (
 
 var (
 	runsFlag   = flag.Int("runs", 0, "real runs of TestRealDelaysAreReportedAsTheyAre; 0: 1, or 100 with DOUGONG_LONG")
-	windowFlag = flag.Duration("window", 0, "length of their windows; 0: 600ms, or 1s with DOUGONG_LONG")
-	spreadFlag = flag.Bool("spread", true, "measure a delay of kit/fault too, which is not judged")
+	windowFlag = flag.Duration("window", 0, "length of their windows; 0: 300ms, or 1s with DOUGONG_LONG")
+	spreadFlag = flag.Bool("spread", long(), "measure a delay of kit/fault too, which is not judged")
 )
 
 // The whole way, on a real process: 5 ms added to a handler that takes 2 ms are reported within 5 %, with an interval
@@ -29,9 +29,9 @@ func TestRealDelaysAreReportedAsTheyAre(t *testing.T) {
 		t.Skip(errNoProcesses)
 	}
 	if testing.Short() {
-		t.Skip("takes most of a minute")
+		t.Skip("takes a while")
 	}
-	runs, window := *runsFlag, 600*time.Millisecond
+	runs, window := *runsFlag, 300*time.Millisecond
 	if runs == 0 {
 		if runs = 1; long() {
 			runs = 100

@@ -94,8 +94,9 @@ func (f *follower) waitKilled(set *fault.Set, killed bool) {
 	f.wait(fmt.Sprintf("killed is %v", killed), func() bool { return (len(set.Status().Killed) > 0) == killed })
 }
 
-// TestFaultsArePushed measures, too: from before the put until the rule strikes, and until the switch lets go. The
-// figures are in its log; how fast it must be depends on the machine and its disk.
+// TestFaultsArePushed measures, too: from before the put until the rule strikes, and until the switch lets go; then
+// once more just after a connection broke, when etcd may hold back the first change of a stream. The figures are in its
+// log; how fast it must be depends on the machine and its disk.
 func TestFaultsArePushed(t *testing.T) {
 	s, c := running(t)
 	told := make(changes, 10)
@@ -145,6 +146,23 @@ func TestFaultsArePushed(t *testing.T) {
 			t.Fatalf("round %d: released, and %q strikes", i, got)
 		}
 	}
+	s.Kill()
+	f.waitConnected(false)
+	s.Start()
+	f.waitConnected(true)
+	for len(told) > 0 {
+		<-told
+	}
+	began := time.Now()
+	put(t, c, etcd.FaultRulesKey, rules("again", time.Hour))
+	pushed := until(fault.Active).Sub(began)
+	began = time.Now()
+	put(t, c, etcd.FaultKillKey, "stop it")
+	killed := until(fault.Killed).Sub(began)
+	if got := strikes(set); got != "" {
+		t.Errorf("after a broken connection: killed, and %q strikes", got)
+	}
+	t.Logf("the first after a broken connection: a rule in force after %v, the kill switch after %v", pushed, killed)
 	for name, took := range map[string][]time.Duration{"a rule": push, "the kill switch": kill, "its release": release} {
 		slices.Sort(took)
 		t.Logf("%-15s in force: p50 %v, p99 %v, max %v (%d rounds)", name, took[rounds/2-1], took[rounds*99/100-1], took[rounds-1], rounds)
@@ -364,8 +382,8 @@ func TestNoNumberOfKeysHidesTheKillSwitch(t *testing.T) {
 	f.waitKilled(set, true)
 }
 
-// TestLostDeletionIsFoundWhenTheStreamBegins: what a rule took from the stream counts as not heard.
-func TestLostDeletionIsFoundWhenTheStreamBegins(t *testing.T) {
+// TestLostDeletionIsFoundWhenItsRuleHasEnded: what a rule took from the stream counts as not heard.
+func TestLostDeletionIsFoundWhenItsRuleHasEnded(t *testing.T) {
 	s, c := running(t)
 	set := newFaults(t)
 	f := followFaults(t, quickConfig(s), set, func(f *follower) error {
@@ -382,20 +400,41 @@ func TestLostDeletionIsFoundWhenTheStreamBegins(t *testing.T) {
 	}
 	remove(t, c, "each/a")
 	f.wait("the deletion is lost", func() bool { return set.Status().Rules[0].Hits == 1 })
-	if err := set.Remove(fault.Admin, "lose"); err != nil {
-		t.Fatal(err)
-	}
-	later := put(t, c, "each/b", 2)
+	put(t, c, "each/b", 2) // the stream goes on
 	f.waitFor("b", 2)
-	put(t, c, "unbound", 0)
-	f.wait("a check", func() bool { return f.source.Status().Revision > later })
 	if got := f.now(); got["a"] != 1 {
 		t.Errorf("in force is %v", got)
 	}
-	s.Suspend() // a hang ends the connection
-	f.waitConnected(false)
-	s.Resume()
+	if err := set.Remove(fault.Admin, "lose"); err != nil {
+		t.Fatal(err)
+	}
 	f.wait("the deletion", func() bool { return slices.Equal(f.deleted, []string{"a"}) })
+}
+
+// TestNoRuleOfEtcdKeepsItsOwnSwitchAway: rules that etcd itself has pushed, and that fail all that passes between it and
+// the source, end by its switch, and by their deletion.
+func TestNoRuleOfEtcdKeepsItsOwnSwitchAway(t *testing.T) {
+	s, c := running(t)
+	set := newFaults(t)
+	f := followFaults(t, quickConfig(s), set, nil, etcd.WithFaults(set))
+	f.waitConnected(true)
+	for _, effect := range []string{`"error":{}`, `"hang":{}`, `"panic":{}`} {
+		document := strings.Replace(strings.Replace(rules("all", time.Hour), `"test.*"`, `"etcd.*"`, 1), `"error":{"cause":"io"}`, effect, 1)
+		put(t, c, etcd.FaultRulesKey, document)
+		f.wait(effect+" strikes", func() bool { return len(set.Status().Rules) == 1 && set.Status().Rules[0].Hits > 0 })
+		f.waitConnected(false)
+		began := time.Now()
+		put(t, c, etcd.FaultKillKey, "")
+		f.waitKilled(set, true)
+		t.Logf("%s: the switch was in force after %v", effect, time.Since(began))
+		remove(t, c, etcd.FaultKillKey)
+		f.waitKilled(set, false)
+		began = time.Now()
+		remove(t, c, etcd.FaultRulesKey)
+		f.wait("the rule is gone", func() bool { return len(set.Status().Rules) == 0 })
+		t.Logf("%s: its deletion was in force after %v", effect, time.Since(began))
+		f.waitConnected(true)
+	}
 }
 
 // TestUnderFaultsTheLastGoodStaysAndTheNewestComes: rules fail, lose and hold up what passes between the source and etcd

@@ -297,7 +297,8 @@ func TestPanicAtABodyIsAnError(t *testing.T) {
 func TestHandlerWhoseAnswerIsLostHasDeadlinesAndHijacks(t *testing.T) {
 	var hijacks atomic.Bool
 	failed := make(chan error, 10)
-	set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	set := faulttest.New(t)
+	struck := Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
 		failed <- errors.Join(
 			control.SetReadDeadline(time.Now().Add(time.Minute)), control.SetWriteDeadline(time.Now().Add(time.Minute)),
@@ -309,7 +310,17 @@ func TestHandlerWhoseAnswerIsLostHasDeadlinesAndHijacks(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nX: hijacked\r\n\r\n")
 			conn.Close()
 		}
-	})
+	}), Points{Exchange: set.Point(shop)})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		aborted := aborts(t, func() { struck.ServeHTTP(w, r) })
+		if aborted == hijacks.Load() {
+			t.Error("aborted:", aborted)
+		}
+		if aborted {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer server.Close()
 	faulttest.Put(t, set, fault.Rule{Point: "shop.serve", Drop: &fault.Drop{}})
 	if resp, err := http.Post(server.URL, "", strings.NewReader("x")); err == nil {
 		resp.Body.Close()
@@ -328,7 +339,8 @@ func TestHandlerWhoseAnswerIsLostHasDeadlinesAndHijacks(t *testing.T) {
 }
 
 func TestAnswerWithoutABodyIsNotDamaged(t *testing.T) {
-	set, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	set := faulttest.New(t)
+	struck := Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/204":
 			w.WriteHeader(204)
@@ -337,7 +349,13 @@ func TestAnswerWithoutABodyIsNotDamaged(t *testing.T) {
 			w.WriteHeader(304)
 		}
 		_, _ = io.WriteString(w, text)
-	})
+	}), Points{Exchange: set.Point(shop)})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if aborts(t, func() { struck.ServeHTTP(w, r) }) {
+			t.Error(r.Method, r.URL.Path, "was cut")
+		}
+	}))
+	defer server.Close()
 	for _, rule := range []fault.Rule{{Truncate: &fault.Truncate{}}, {Truncate: &fault.Truncate{After: 1}}, {Corrupt: &fault.Corrupt{}}} {
 		rule.Point = "shop.serve"
 		faulttest.Put(t, set, rule)

@@ -441,6 +441,30 @@ func TestPassageIsOfOneCall(t *testing.T) {
 	}
 }
 
+func TestPreparedStatementAfterAPassagePassesItsPoint(t *testing.T) {
+	set, _, db := newDB(t, "skips")
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	faulttest.Put(t, set, fault.Rule{Point: "db.exec", Burn: &fault.Burn{CPU: 1}})
+	faulttest.Put(t, set, fault.Rule{ID: "p", Point: "db.prepare", Count: 1, Error: &fault.Failure{}})
+	if _, err := tx.Exec("insert", 1); !errors.Is(err, fault.ErrInjected) {
+		t.Error(err)
+	}
+	stmt, err := tx.Prepare("insert")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stmt.Exec(2); err != nil {
+		t.Error(err)
+	}
+	if hits := faulttest.Hits(set, "db.exec"); hits != 2 {
+		t.Errorf("%d hits", hits)
+	}
+}
+
 func TestRowsEndEarlyOrFail(t *testing.T) {
 	set, e, db := newDB(t, "full")
 	e.rows = []string{"a", "b", "c"}
