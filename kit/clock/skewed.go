@@ -7,10 +7,12 @@ import (
 )
 
 // Skewed returns a clock that is ahead of base by what a function says at each reading, or behind it if that is
-// negative: the Skew of a fault.Point, for example. by is called concurrently, and with no lock held.
+// negative: the Skew of a fault.Point, for example. by is called concurrently, and with no lock of this package held: who
+// reads the clock holds none either, where by is such a point.
 //
 // It does not go back: when it is ahead of what it should show, because a skew has ended or a negative one has
-// begun, it goes half as fast as base until they meet. While nothing is skewed a reading costs some nanoseconds more
+// begun, it goes half as fast as base until they meet: that takes twice as long as it was ahead, which is all that a
+// rule leaves behind when it ends. One that is behind is right again at once. While nothing is skewed a reading costs some nanoseconds more
 // than one of base, which a coarse clock cannot hide: give it to who is to be misled.
 func Skewed(base *Clock, by func() time.Duration) *Clock {
 	s := &skewed{base: base, by: by}

@@ -1,12 +1,16 @@
 package clock
 
 import (
+	"flag"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
+
+var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed; what the scheduler does is not replayed")
 
 func TestSkewedClockJumpsAheadAndIsMetAgain(t *testing.T) {
 	m := NewManual()
@@ -38,14 +42,39 @@ func TestSkewedClockJumpsAheadAndIsMetAgain(t *testing.T) {
 func TestSkewedClockWithoutSkewIsItsBase(t *testing.T) {
 	m := NewManual()
 	c := Skewed(m.Clock(), func() time.Duration { return 0 })
-	for range 100 {
-		m.Advance(time.Duration(rand.Int64N(1e9)))
+	for n := range 100 {
+		m.Advance(time.Duration(n*n) * time.Millisecond)
 		if c.Now() != m.Clock().Now() {
 			t.Fatal(c.Now(), m.Clock().Now())
 		}
 	}
 	if n := testing.AllocsPerRun(100, func() { c.Now() }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestSkewIsOverAfterTwiceItsTime: a minute ahead, the most that kit/fault has by default, is right again in two.
+func TestSkewIsOverAfterTwiceItsTime(t *testing.T) {
+	m := NewManual()
+	by := time.Minute
+	c := Skewed(m.Clock(), func() time.Duration { return by })
+	c.Now()
+	by = 0
+	c.Now()
+	m.Advance(2*time.Minute - time.Second)
+	if c.Now() == m.Clock().Now() {
+		t.Error("they have met before")
+	}
+	m.Advance(time.Second)
+	if c.Now() != m.Clock().Now() {
+		t.Error(c.Now(), m.Clock().Now())
+	}
+	by = -time.Minute
+	m.Advance(time.Hour)
+	c.Now()
+	by = 0
+	if c.Now() != m.Clock().Now() {
+		t.Error("one that is behind is right at once:", c.Now(), m.Clock().Now())
 	}
 }
 
@@ -68,36 +97,52 @@ func TestSkewIsAnnouncedBeforeBaseIsAsked(t *testing.T) {
 // TestNoReaderOfASkewedClockSeesTimeGoBack flips skews while many read: also from reader to reader, by way of what
 // another has seen before.
 func TestNoReaderOfASkewedClockSeesTimeGoBack(t *testing.T) {
-	for _, base := range []*Clock{Exact(), NewCoarse(time.Millisecond).Clock()} {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("replay with -run=%s -args -seed=%d", t.Name(), seed)
+		}
+	}()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	m := NewManual()
+	for name, base := range map[string]*Clock{"exact": Exact(), "coarse": NewCoarse(time.Millisecond).Clock(), "manual": m.Clock()} {
 		var skew, seen atomic.Int64
+		var over atomic.Bool
 		c := Skewed(base, func() time.Duration { return time.Duration(skew.Load()) })
-		stop := time.Now().Add(300 * time.Millisecond)
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for time.Now().Before(stop) {
-				skew.Store(rand.Int64N(5) * int64(rand.N(200*time.Microsecond)-100*time.Microsecond))
-				time.Sleep(20 * time.Microsecond)
+		var flips, readers sync.WaitGroup
+		flips.Go(func() {
+			defer over.Store(true)
+			for range 2000 {
+				skew.Store(rnd.Int64N(1_000_000) - 500_000)
+				m.Advance(time.Duration(rnd.Int64N(1000)))
+				runtime.Gosched()
 				skew.Store(0)
-				time.Sleep(time.Duration(rand.Int64N(400_000)))
+				m.Advance(time.Duration(rnd.Int64N(1_000_000)))
+				runtime.Gosched()
 			}
 		})
 		for range 8 {
-			wg.Go(func() {
-				for time.Now().Before(stop) {
-					for range 100 {
-						before := seen.Load()
-						now := int64(c.Now())
-						if now < before {
-							t.Errorf("%v after %v", now, before)
-							return
-						}
-						for old := seen.Load(); old < now && !seen.CompareAndSwap(old, now); old = seen.Load() {
-						}
+			readers.Go(func() {
+				for n := 0; !over.Load(); n++ {
+					if n%20 == 0 {
+						runtime.Gosched() // who flips has its turn soon
+					}
+					before := seen.Load()
+					now := int64(c.Now())
+					if now < before {
+						t.Errorf("%s: %v after %v", name, now, before)
+						return
+					}
+					for old := seen.Load(); old < now && !seen.CompareAndSwap(old, now); old = seen.Load() {
 					}
 				}
 			})
 		}
-		wg.Wait()
+		flips.Wait()
+		readers.Wait()
 	}
 }
 

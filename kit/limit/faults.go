@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/fault"
@@ -30,23 +29,11 @@ func WithFaults(set *fault.Set) Option {
 // WithConnFaults has the points limit.accept, limit.read and limit.write of a set strike connections, beneath what
 // judges how slow they are: a read that is held is a client that owes bytes. An error at limit.accept closes the
 // connection and no more, unless its cause is temporary: to a server it would be the end of its listener, which no rule
-// could take back. A panic at any of them ends the process, since servers do not recover there.
+// could take back. A panic at any of them is an error: servers do not recover there.
 func WithConnFaults(set *fault.Set) ConnOption {
 	return func(l *Listener) {
 		p := faultnet.Points{Accept: set.Point(pointAccept), Read: set.Point(pointRead), Write: set.Point(pointWrite)}
-		l.Listener = struckListener{faultnet.Listener(l.Listener, p)}
-	}
-}
-
-// struckListener goes on after an injected error that would end a server.
-type struckListener struct{ net.Listener }
-
-func (l struckListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if e, ok := errors.AsType[*fault.Error](err); !ok || e.Temporary() {
-			return c, err
-		}
+		l.Listener = faultnet.Listener(l.Listener, p)
 	}
 }
 
@@ -98,7 +85,7 @@ func (l *Limit) until(ctx context.Context, due time.Duration) (context.Context, 
 	if due == never {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, l.base.Add(due))
+	return context.WithTimeout(ctx, due-l.elapsed())
 }
 
 // because counts a request that a fault ended, or its context while a fault held it. The lock is held.

@@ -31,8 +31,8 @@ type call struct {
 }
 
 // Allow lets a call pass, or returns a [RejectedError]. In Full it takes no lock, does not read the clock and
-// does not allocate. Only an injected fault can hold it; if Call.Ctx ends meanwhile, the error wraps why, and is no
-// rejection.
+// does not allocate. Only an injected fault can hold it; if Call.Ctx ends meanwhile, the error wraps why, is no
+// rejection, and counts as none.
 func (r *Ramp) Allow(c Call) (Permit, error) {
 	if r.point.On() {
 		if err := r.struck(c); err != nil {

@@ -125,7 +125,7 @@ func writeAnswer(w http.ResponseWriter, answer []byte, withLength bool) {
 
 // admission is what the limit may know of a request.
 func (s *Service) admission(r *http.Request) limit.Request {
-	var request limit.Request
+	request := limit.Request{Ctx: r.Context()}
 	request.Deadline, _ = r.Context().Deadline()
 	if s.deps.Tenant != nil {
 		request.Tenant = s.deps.Tenant(r)
@@ -218,7 +218,7 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, body []byte, sc *
 			return nil, err
 		}
 	}
-	permit, err := served.circuit.AllowCall(s.callOf(r.Header))
+	permit, err := served.circuit.AllowCall(s.callOf(r))
 	if err != nil {
 		return nil, err
 	}
@@ -235,8 +235,8 @@ func (s *Service) score(r *http.Request, loaded *loadedModels, body []byte, sc *
 }
 
 // callOf is what a breaker may know of a request.
-func (s *Service) callOf(h http.Header) breaker.Call {
-	var call breaker.Call
+func (s *Service) callOf(r *http.Request) breaker.Call {
+	call, h := breaker.Call{Ctx: r.Context()}, r.Header
 	if s.cfg.TestHeader != "" {
 		call.Marked = h.Get(s.cfg.TestHeader) == "true"
 	}
