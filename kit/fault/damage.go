@@ -59,7 +59,12 @@ func (d *Damage) Cut() (after int64, isCut bool) {
 
 // Corrupts reports whether Apply may change bytes: a caller who must not have his own changed makes a copy first.
 func (d *Damage) Corrupts() bool {
-	return slices.ContainsFunc(d.corruptions, func(c corruption) bool { return c.of.holds() })
+	for i := range d.corruptions {
+		if d.corruptions[i].of.holds() {
+			return true
+		}
+	}
+	return false
 }
 
 // Apply damages, in place, bytes that begin at an offset of the stream, and returns those that are left. A damage
