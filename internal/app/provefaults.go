@@ -82,15 +82,16 @@ func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer) (FaultV
 		opt.Progress = told.show
 	}
 	result, err := provefault.Run(ctx, plan, opt)
+	var verdict FaultVerdict
+	if errors.Is(err, provefault.ErrLeft) {
+		verdict.Left = strings.Split(err.Error(), "\n")
+	}
 	if result == nil {
 		if errors.Is(err, provefault.ErrPlan) {
 			err = fmt.Errorf("%w: %w", ErrFaultPlan, err)
 		}
-		return FaultVerdict{Interrupted: ctx.Err() != nil}, err
-	}
-	var verdict FaultVerdict
-	if err != nil {
-		verdict.Left = strings.Split(err.Error(), "\n")
+		verdict.Interrupted = errors.Is(err, context.Canceled)
+		return verdict, err
 	}
 	switch result.End {
 	case provefault.EndInterrupted:

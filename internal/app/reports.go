@@ -74,12 +74,20 @@ func (rs reports[R]) discard() {
 	}
 }
 
+// mode is that of the file which is replaced; a new one may be read by all.
+func (r *pendingReport[R]) mode() fs.FileMode {
+	if info, err := os.Stat(r.path); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o644
+}
+
 func (rs reports[R]) write(result R) error {
 	var errs []error
 	for _, r := range rs {
 		err := r.write(r.file, result)
 		if err == nil && !r.inPlace {
-			err = r.file.Chmod(0o644)
+			err = r.file.Chmod(r.mode())
 		}
 		if closeErr := r.file.Close(); err == nil {
 			err = closeErr

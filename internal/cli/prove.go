@@ -88,10 +88,10 @@ func runProveFaults(cmd *cobra.Command, a app.FaultPlanArgs) error {
 	switch {
 	case errors.Is(err, app.ErrFaultPlan):
 		return usageError{err}
-	case err != nil && !verdict.Interrupted:
-		return err
 	case len(verdict.Left) > 0:
 		return errors.New("something could not be undone; run 'dougong prove faults --undo' once the cause is gone")
+	case err != nil && !errors.Is(err, context.Canceled):
+		return err
 	case verdict.Interrupted:
 		return codeError{exitInterrupted, errors.New("interrupted; everything is undone")}
 	case verdict.Broken != "":

@@ -258,14 +258,13 @@ func (c *child) end(ctx context.Context) error {
 		close(c.ending)
 	}
 	for ended := false; !ended; {
-		_ = c.terminate() // it may be between two processes
+		_ = c.terminate() // again and again: it may be between two processes
 		_ = c.signal(sigCont)
+		if ctx.Err() != nil {
+			_ = c.signal(sigKill)
+		}
 		select {
 		case <-c.ended:
-			ended = true
-		case <-ctx.Done():
-			_ = c.signal(sigKill)
-			<-c.ended
 			ended = true
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -66,6 +67,13 @@ func (p *Plan) expand() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	for i := range p.Services { // whoever undoes may stand elsewhere
+		if file := p.Services[i].TokenFile; file != "" {
+			if p.Services[i].TokenFile, err = filepath.Abs(file); err != nil {
+				return err
+			}
+		}
 	}
 	var failed error
 	fill := func(text string) string {
@@ -149,6 +157,10 @@ func orders(pairs int, rnd *rand.Rand) []bool {
 
 var secretName = regexp.MustCompile(`(?i)auth|token|key|secret|cookie|session|password|passwd|signature|credential`)
 
+// plainValue is a value of the environment that is no secret whatever its name is: a number, a switch, a time, an address
+// of this machine. Others may be, such as the URL of a database with its password.
+var plainValue = regexp.MustCompile(`^(|true|false|on|off|yes|no|-?[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h|B|KiB|MiB|GiB)?|(127\.0\.0\.1|localhost|\[::1\]):[0-9]+)$`)
+
 const leftOut = "(left out)"
 
 // redacted is the plan for a result: without what only its author should know.
@@ -158,9 +170,21 @@ func (p *Plan) redacted(asLoaded *load.Plan) *Plan {
 	for i := range c.Services {
 		s := &c.Services[i]
 		s.Environment = maps.Clone(s.Environment)
-		for name := range s.Environment {
-			if secretName.MatchString(name) {
+		for name, value := range s.Environment {
+			if secretName.MatchString(name) || !plainValue.MatchString(value) {
 				s.Environment[name] = leftOut
+			}
+		}
+		s.Command = slices.Clone(s.Command)
+		for k, word := range s.Command {
+			name, _, hasValue := strings.Cut(word, "=")
+			switch {
+			case strings.Contains(word, "://") && strings.Contains(word, "@"):
+				s.Command[k] = leftOut
+			case hasValue && secretName.MatchString(name):
+				s.Command[k] = name + "=" + leftOut
+			case k > 0 && strings.HasPrefix(s.Command[k-1], "-") && !strings.Contains(s.Command[k-1], "=") && secretName.MatchString(s.Command[k-1]):
+				s.Command[k] = leftOut
 			}
 		}
 	}

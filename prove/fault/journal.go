@@ -19,6 +19,9 @@ const JournalVersion = 1
 // journalSuffix ends the name of a journal; a file that is not yet, or no more, a journal has another.
 const journalSuffix = ".jsonl"
 
+// halfMade begins the name of a file that is not yet a journal.
+const halfMade = ".dougong-journal-"
+
 // op is what an entry of a journal is about.
 type op string
 
@@ -74,6 +77,8 @@ type journal struct {
 	trip func() // for tests; may be nil
 
 	mu      sync.Mutex
+	good    int64 // bytes of whole lines
+	broken  error // why nothing more can be written
 	file    *os.File
 	entries []entry
 	undone  map[int]bool
@@ -86,7 +91,7 @@ func createJournal(dir, run string, now time.Time, trip func()) (*journal, error
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrJournal, err)
 	}
-	file, err := os.CreateTemp(dir, "new-*.tmp")
+	file, err := os.CreateTemp(dir, halfMade+"*.tmp")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrJournal, err)
 	}
@@ -122,14 +127,30 @@ func (j *journal) write(e entry) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrJournal, err)
 	}
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
+	if j.broken != nil {
+		return 0, fmt.Errorf("%w %s: %w", ErrJournal, j.path, j.broken)
+	}
+	line = append(line, '\n')
+	_, err = j.file.Write(line)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		j.broken = j.takeBack()
 		return 0, fmt.Errorf("%w %s: %w", ErrJournal, j.path, err)
 	}
-	if err := j.file.Sync(); err != nil {
-		return 0, fmt.Errorf("%w %s: %w", ErrJournal, j.path, err)
-	}
+	j.good += int64(len(line))
 	j.take(e)
 	return e.N, nil
+}
+
+// takeBack cuts off a line that was not written whole, or may not be on the disk: what follows it could not be read.
+func (j *journal) takeBack() error {
+	if err := j.file.Truncate(j.good); err != nil {
+		return err
+	}
+	_, err := j.file.Seek(j.good, io.SeekStart)
+	return err
 }
 
 func (j *journal) take(e entry) {
@@ -224,9 +245,14 @@ func (j *journal) read() error {
 	if err != nil {
 		return err
 	}
+	// A journal got its name when it had begun: a file without a beginning is somebody else's.
+	if len(entries) == 0 {
+		return errors.New("is no journal")
+	}
 	for _, e := range entries {
 		j.take(e)
 	}
+	j.good = int64(whole)
 	if err := j.file.Truncate(int64(whole)); err != nil {
 		return err
 	}
@@ -301,7 +327,7 @@ func prune(dir string) {
 	for i := len(files) - 1; i >= 0; i-- {
 		path := filepath.Join(dir, files[i].Name())
 		switch {
-		case strings.HasPrefix(files[i].Name(), "new-") && strings.HasSuffix(path, ".tmp"):
+		case strings.HasPrefix(files[i].Name(), halfMade) && strings.HasSuffix(path, ".tmp"):
 			if info, err := files[i].Info(); err == nil && time.Since(info.ModTime()) > time.Hour {
 				os.Remove(path)
 			}

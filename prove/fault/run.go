@@ -20,6 +20,9 @@ import (
 // to it.
 var ErrTarget = errors.New("the target cannot be tried")
 
+// ErrLeft is wrapped by errors that say what could not be undone. It stays in the journal, for Undo.
+var ErrLeft = errors.New("not undone")
+
 // Options are what a caller may add to a plan.
 type Options struct {
 	// Journal is the directory of journals; empty is DefaultJournal.
@@ -84,6 +87,10 @@ func Run(ctx context.Context, plan Plan, opt Options) (*Result, error) {
 	r.revert = &reverter{journal: r.journal, run: r.id, thisBoot: true}
 	err = r.carryOut(ctx)
 	left := r.cleanUp()
+	if left != nil {
+		left = fmt.Errorf("%w: %w", ErrLeft, left)
+	}
+	transport.CloseIdleConnections()
 	if err != nil {
 		return nil, errors.Join(err, left)
 	}

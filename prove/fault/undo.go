@@ -72,9 +72,6 @@ func undoFile(ctx context.Context, path string) (*Undone, error) {
 	if j.done {
 		return nil, nil
 	}
-	if len(j.entries) == 0 { // nothing was done yet
-		return nil, os.Remove(path)
-	}
 	begin := j.entries[0]
 	u := &Undone{Journal: path, Run: begin.Run, Began: begin.At}
 	if host, _ := os.Hostname(); begin.Boot != bootID() && begin.Host != host {

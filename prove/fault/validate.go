@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -91,7 +92,11 @@ func (p *Plan) longest() time.Duration {
 		rows++
 	}
 	tries := rows * (p.Pairs + (p.Pairs+1)/2) // with pairs that are made up for
-	return time.Duration(p.Warmup) + time.Duration(tries)*(p.pair()+time.Duration(p.Recover)) + time.Duration(rows)*(2*time.Duration(p.Recover)+lateKnown) + time.Minute
+	start := time.Duration(0)
+	for i := range p.Services {
+		start = max(start, or(time.Duration(p.Services[i].Start), defaultStart))
+	}
+	return time.Duration(p.Warmup) + time.Duration(tries)*(p.pair()+time.Duration(p.Recover)+start+3*adminPatience) + time.Duration(rows)*(2*time.Duration(p.Recover)+lateKnown) + time.Minute
 }
 
 func (p *Plan) validateServices(v *validator) map[string]*Service {
@@ -125,7 +130,7 @@ func (p *Plan) validateServices(v *validator) map[string]*Service {
 		if len(s.Command) > 0 && !processFaults {
 			v.fault(at+".command", "%w", errNoProcesses)
 		}
-		for i, word := range append(s.Command, s.Dir) {
+		for i, word := range slices.Concat(s.Command, []string{s.Dir}) {
 			if strings.ContainsRune(word, 0) || i == 0 && len(s.Command) > 0 && word == "" {
 				v.fault(at+".command", "%q is no word of a command", word)
 			}

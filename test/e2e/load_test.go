@@ -75,7 +75,7 @@ func TestScrapesAndHealthUnderLoad(t *testing.T) {
 	}
 	p.eventually("scrapers that are waited for", func() bool {
 		_, stacks := p.get(p.admin + "/debug/pprof/goroutine?debug=2")
-		return strings.Count(stacks, "prom.(*Registry).Handler") >= 5
+		return strings.Count(stacks, "prom.(*handler).ServeHTTP") >= 5
 	})
 	slowest := time.Duration(0)
 	for range 30 {

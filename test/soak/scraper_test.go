@@ -34,7 +34,7 @@ func (p *process) slowScrapers(n int) (stop func()) {
 		})
 	}
 	p.eventually("scrapers that are waited for", func() bool {
-		return strings.Count(p.look(p.admin+"/debug/pprof/goroutine?debug=2"), "prom.(*Registry).Handler") >= n
+		return strings.Count(p.look(p.admin+"/debug/pprof/goroutine?debug=2"), "prom.(*handler).ServeHTTP") >= n
 	})
 	return func() {
 		p.t.Helper()
