@@ -93,7 +93,11 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 	}
 	ctx, cancel := context.WithTimeout(ctx, faultClientTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, sent)
+	base := strings.TrimSuffix(c.URL, "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	r, err := http.NewRequestWithContext(ctx, method, base+path, sent)
 	if err != nil {
 		return err
 	}

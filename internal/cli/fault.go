@@ -271,7 +271,17 @@ func newFaultKill(thrown bool) *cobra.Command {
 	if !thrown {
 		cmd.Use, cmd.Short = "release", "Undo 'dougong fault kill': rules that have not expired come back"
 	}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.Kill(cmd.Context(), thrown) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := c.Kill(cmd.Context(), thrown); err != nil {
+			return err
+		}
+		said := "no fault is in force any more; 'dougong fault release' undoes that"
+		if !thrown {
+			said = "the kill switch of the admin port is released"
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), said)
+		return err
+	}
 	addAdminFlags(cmd, &c)
 	return cmd
 }
@@ -287,7 +297,7 @@ func tellRule(cmd *cobra.Command, c app.FaultClient, r fault.RuleStatus) error {
 		if status, err := c.Status(cmd.Context()); err == nil {
 			hint = whyUnmatched(r.Rule, status)
 		}
-		return fmt.Errorf("%s is set, but strikes nothing: %s; 'dougong fault points' lists what there is", r.ID, hint)
+		return fmt.Errorf("%s is set, but strikes nothing: %s; 'dougong fault points' lists what there is, 'dougong fault clear %s' takes it away", r.ID, hint, r.ID)
 	}
 	return fmt.Errorf("%s is set, but not in force: it is %s", r.ID, r.State)
 }
@@ -295,7 +305,11 @@ func tellRule(cmd *cobra.Command, c app.FaultClient, r fault.RuleStatus) error {
 func whyUnmatched(r fault.Rule, status fault.Status) string {
 	i := slices.IndexFunc(status.Points, func(p fault.PointStatus) bool { return p.Name == r.Point })
 	if i < 0 {
-		return fmt.Sprintf("no point that can %s, and tells %s, is called %s", r.Effect(), whereText(r.Where), r.Point)
+		tells := ""
+		if len(r.Where) > 0 {
+			tells = " and tells " + whereText(r.Where)
+		}
+		return fmt.Sprintf("no point that can %s%s is called %s", r.Effect(), tells, r.Point)
 	}
 	for key := range r.Where {
 		if !slices.Contains(status.Points[i].Attributes, key) {

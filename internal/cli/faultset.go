@@ -74,7 +74,7 @@ func newFaultSet() *cobra.Command {
 	f.StringVar(&a.distribution, "distribution", "", "delay: uniform, normal, exponential or pareto")
 	f.DurationVar(&a.delayMin, "delay-min", 0, "delay: at least; effect: with --delay-max alone, uniform between them")
 	f.DurationVar(&a.delayMax, "delay-max", 0, "delay: at most")
-	f.BoolVar(&a.fails, "error", false, "effect: the call fails")
+	f.BoolVar(&a.fails, "error", false, "effect: the call fails; takes no value, see --cause")
 	f.StringVar(&a.cause, "cause", "", "effect: error, because of one of "+strings.Join(fault.Causes(), ", "))
 	f.StringVar(&a.message, "message", "", "error, panic: what it says")
 	f.IntVar(&a.httpStatus, "http-status", 0, "effect: error, with the status to answer")

@@ -46,7 +46,12 @@ func newProveFaults() *cobra.Command {
 				a.Plan = files[0]
 			}
 			if (a.Plan == "") == (a.BuiltIn == "") {
-				return usageError{fmt.Errorf("give a plan, or --built-in with one of %s", strings.Join(app.BuiltInFaultPlans(), ", "))}
+				return usageError{fmt.Errorf("give a plan, or --built-in with a name, and not both; built in is %s", strings.Join(app.BuiltInFaultPlans(), ", "))}
+			}
+			for _, name := range []string{"pairs", "window"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+					return usageError{fmt.Errorf("--%s: is 0", name)}
+				}
 			}
 			if verbose {
 				a.Output = cmd.ErrOrStderr()
