@@ -59,7 +59,7 @@ func TestWhatIsWrongWithFaultRulesIsSaidAndTheLastGoodStays(t *testing.T) {
 		{`{"version":2,"rules":[]}`, "from the future"},
 		{`{"version":2,"rules":[],"shards":3}`, "from the future"},
 		{`{"version":1,"rules":[],"shards":3}`, "shards"},
-		{`{"version":1,"rules":[{"id":"a","point":"*","for":"1m","panic":{}},{"id":"b","point":"*","for":"1m","panic":{}}]}`, "rules[1].for: is not for etcd"},
+		{`{"version":1,"rules":[{"id":"a","point":"*","for":"1m","panic":{}},{"id":"b","point":"*","for":"1m","panic":{}}]}`, "rules[1].for: begins anew"},
 		{`{"version":1,"rules":[{"id":"a","point":"*","expires":"2026-01-01T00:00:00Z"}]}`, "effect: none"},
 		{`{"version":1,"rules":[{"id":"a","point":"*","expires":"2126-01-01T00:00:00Z","delay":{"fixed":"2h"}}]}`, "ceiling"},
 	} {

@@ -350,14 +350,9 @@ func LoadSchema() []byte { return provereport.Schema() }
 
 // RenderLoad writes the reports that args name from a result that was kept as JSON.
 func RenderLoad(file string, args LoadArgs) error {
-	in, err := os.Open(file)
+	result, err := readResult(file, provereport.ReadJSON)
 	if err != nil {
 		return err
-	}
-	defer in.Close()
-	result, err := provereport.ReadJSON(in)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
 	}
 	rs, err := args.openReports()
 	if err != nil {

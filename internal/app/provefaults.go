@@ -204,14 +204,9 @@ func UndoFaults(ctx context.Context, journal string, out io.Writer) error {
 
 // RenderFaults writes the reports that args name from a result that was kept as JSON; without any, the table.
 func RenderFaults(file string, args FaultPlanArgs, out io.Writer) error {
-	in, err := os.Open(file)
+	result, err := readResult(file, provereport.ReadFaultsJSON)
 	if err != nil {
 		return err
-	}
-	defer in.Close()
-	result, err := provereport.ReadFaultsJSON(in)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
 	}
 	rs, err := args.openReports()
 	if err != nil {

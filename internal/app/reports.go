@@ -101,3 +101,16 @@ func (rs reports[R]) write(result R) error {
 	}
 	return errors.Join(errs...)
 }
+
+// readResult reads a result that was kept as JSON.
+func readResult[R any](file string, read func(io.Reader) (R, error)) (result R, err error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return result, err
+	}
+	defer in.Close()
+	if result, err = read(in); err != nil {
+		return result, fmt.Errorf("%s: %w", file, err)
+	}
+	return result, nil
+}

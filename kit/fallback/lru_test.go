@@ -1,29 +1,14 @@
 package fallback
 
 import (
-	"flag"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed")
-
-// eachSeed runs test with count random seeds, or with that of the flag, and says how to replay a failure.
-func eachSeed(t *testing.T, count int, test func(t *testing.T, rnd *rand.Rand)) {
-	for range count {
-		seed := *seedFlag
-		if seed == 0 {
-			seed = rand.Uint64()
-		}
-		test(t, rand.New(rand.NewPCG(seed, 0)))
-		if t.Failed() {
-			t.Fatalf("replay with -run=%s -args -seed=%d", t.Name(), seed)
-		}
-	}
-}
 
 // kept is one result of the model, which is a slice in order of use, latest first.
 type kept struct {
@@ -34,7 +19,7 @@ type kept struct {
 
 func TestCacheIsLikeItsModel(t *testing.T) {
 	const ttl = 50
-	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 50, func(t *testing.T, rnd *rand.Rand) {
 		l := lru[int, int]{entries: rnd.IntN(10), bytes: int64(rnd.IntN(30))}
 		var model []kept
 		var evicted uint64

@@ -35,9 +35,6 @@ func newCorruption(of *tally, c *Corrupt, r *source) corruption {
 	return d
 }
 
-// holds reports whether a rule still stands; of none it does.
-func (t *tally) holds() bool { return t == nil || t.stands.Load() }
-
 // Dropped reports whether the rule stands that has the message, or the stream, dropped.
 func (d *Damage) Dropped() bool { return d.Drop && d.dropper.holds() }
 

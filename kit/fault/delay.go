@@ -76,7 +76,7 @@ func (d *Delay) most(ceiling time.Duration) time.Duration {
 	return max(most, d.Min)
 }
 
-// draw returns a delay. u is uniform in [0, 1), normal and exponential are standard.
+// draw returns a delay.
 func (d *Delay) draw(ceiling time.Duration, r *source) time.Duration {
 	if d.Fixed == 0 {
 		return d.Min + time.Duration(r.float64()*float64(d.Max-d.Min))

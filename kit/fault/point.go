@@ -21,8 +21,8 @@ type Point struct {
 func (p *Point) On() bool { return !compiledOut && p != nil && p.armed.Load() != nil }
 
 // Hit has the rules that match strike the call, in order: it waits, burns, holds or panics as they say, and returns
-// the first error, which is an [*Error], or the cause of ctx if that ended while the call was held. A rule that asks for an
-// attribute which the point's Def does not name never strikes.
+// the first error, which is an [*Error], or the cause of ctx if that ended while the call was held. A rule
+// that asks for an attribute which the point's Def does not name never strikes.
 //
 // Call it with no lock held, and where an error can be returned as the boundary would return its own. Where bytes pass
 // or messages can be lost, call Damage instead: Hit leaves those effects out.
@@ -35,8 +35,8 @@ func (p *Point) Hit(ctx context.Context, attrs ...Attr) error {
 	return err
 }
 
-// Damage is Hit for a boundary that bytes or messages pass. What it returns says what happens to them, and is of use
-// once.
+// Damage is Hit for a boundary that bytes or messages pass. What it returns says what happens to one message, or to one
+// stream.
 func (p *Point) Damage(ctx context.Context, attrs ...Attr) (Damage, error) {
 	armed := p.meeting(attrs)
 	if armed == nil {

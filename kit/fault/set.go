@@ -107,8 +107,8 @@ func (s *Set) Replace(source string, rules []Rule) error {
 	return s.change(source, func(l *layer) (bool, []Rule, error) { return l.kill, rules, nil })
 }
 
-// Put adds one rule to those of a source, or replaces the one with its id. Where the source has as many rules as it may, those
-// that have ended make room.
+// Put adds one rule to those of a source, or replaces the one with its id. Where the source has as many rules as it
+// may, those that have ended make room.
 func (s *Set) Put(source string, r Rule) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("fault: %s: %w", source, errors.Join(in("rule", err)...))
@@ -319,16 +319,16 @@ func (s *Set) rearm() {
 	if s.closed {
 		return
 	}
-	var next time.Time
+	now, next := s.now(), Forever
 	for _, l := range s.layers {
 		for _, t := range l.rules {
-			if e := t.rule.Expires; !e.IsZero() && !t.over() && (next.IsZero() || e.Before(next)) {
-				next = e
+			if !t.ends.IsZero() && !t.over() {
+				next = min(next, t.left(now))
 			}
 		}
 	}
-	if !next.IsZero() {
-		s.timer = time.AfterFunc(max(0, next.Sub(s.now())), s.sweep)
+	if next != Forever {
+		s.timer = time.AfterFunc(max(0, next), s.sweep)
 	}
 }
 

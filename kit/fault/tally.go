@@ -108,11 +108,17 @@ func (t *tally) draw(r *source) bool {
 func (t *tally) exhausted() bool { return t.rule.Count > 0 && t.struck.Load() >= t.rule.Count }
 
 // expired reports whether the rule's time is over by the wall, or would be if nobody had set that back.
-func (t *tally) expired(now time.Time) bool {
-	return !t.ends.IsZero() && (!now.Before(t.ends) || !now.Round(0).Before(t.rule.Expires))
+func (t *tally) expired(now time.Time) bool { return !t.ends.IsZero() && t.left(now) <= 0 }
+
+// left is how long a rule that expires has yet, by whichever clock says less.
+func (t *tally) left(now time.Time) time.Duration {
+	return min(t.ends.Sub(now), t.rule.Expires.Sub(now.Round(0)))
 }
 
 func (t *tally) over() bool { return t.ended.Load() }
+
+// holds reports whether a rule still stands; of none it does.
+func (t *tally) holds() bool { return t == nil || t.stands.Load() }
 
 // stop ends the rule for ever.
 func (t *tally) stop() {

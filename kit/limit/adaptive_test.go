@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"text/tabwriter"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 var scenarios = []string{"steady", "slower", "further"}
@@ -40,7 +42,7 @@ func TestAdaptiveFollowsTheCapacityWithinTenSeconds(t *testing.T) {
 	if !testing.Short() {
 		servers = append(servers, 256)
 	}
-	eachSeed(t, 1, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 1, func(t *testing.T, rnd *rand.Rand) {
 		for _, c := range servers {
 			for _, spread := range spreads {
 				for _, name := range scenarios {
@@ -83,7 +85,7 @@ func limits(run []second) (of []int) {
 // TestAdaptiveUsesNinetyPercent is about the mean of several runs: where capacity is a few dozen a second, one run
 // of 20 s is mostly chance.
 func TestAdaptiveUsesNinetyPercent(t *testing.T) {
-	eachSeed(t, 1, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 1, func(t *testing.T, rnd *rand.Rand) {
 		for _, of := range []struct {
 			servers, runs int
 			least         float64
@@ -150,7 +152,7 @@ func TestAdaptiveLaws(t *testing.T) {
 }
 
 func TestAdaptiveDoesNotGrowWithoutUse(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		for _, spread := range spreads {
 			d := dependencies(64, spread.draw)["steady"]
 			d.offered = 0.5

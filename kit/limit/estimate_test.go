@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 // hold feeds the estimate with holds one after the other, and returns the time after them.
@@ -58,7 +60,7 @@ func TestOnePauseOfManyIsOneOutlier(t *testing.T) {
 // TestThrottlingIsSeen is about a process that may use the CPU for a part of each 100 ms: most holds are short, and
 // the one that is held up is long. A rule that cuts it off sees a fraction of the time.
 func TestThrottlingIsSeen(t *testing.T) {
-	eachSeed(t, 20, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 20, func(t *testing.T, rnd *rand.Rand) {
 		var e estimate
 		at, sum, count, seen := time.Duration(0), time.Duration(0), 0, time.Duration(0)
 		used := time.Duration(0)

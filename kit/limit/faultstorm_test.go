@@ -11,12 +11,14 @@ import (
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faulttest"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 // TestStormOfFaultsLeavesNothingBehind has many callers run into panics, errors, delays and hangs at every point of a
 // limit, leave early, and give up: when the storm is over no place is taken, and each request was told of once.
 func TestStormOfFaultsLeavesNothingBehind(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) { stormOver(t, rnd) })
 	})
 }

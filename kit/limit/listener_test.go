@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 // patience ends a test that would wait for ever.
@@ -605,7 +607,7 @@ func TestCloseOfTheListenerEndsItsSweep(t *testing.T) {
 // TestRandomClientsAreCounted opens and closes connections from both ends in any order and sees that none is
 // counted twice, or for ever.
 func TestRandomClientsAreCounted(t *testing.T) {
-	eachSeed(t, 2, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 2, func(t *testing.T, rnd *rand.Rand) {
 		o := &connTally{}
 		l, _ := listen(t, ConnConfig{MaxConns: 8, MaxPerClient: 6, MinRate: 1000, Grace: 40 * time.Millisecond}, func(c *Conn) {
 			_, _ = io.Copy(c, c)

@@ -3,7 +3,6 @@ package limit
 import (
 	"context"
 	"errors"
-	"flag"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -12,23 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed")
-
-// eachSeed runs test with count random seeds, or with that of the flag, and says how to replay a failure.
-func eachSeed(t *testing.T, count int, test func(t *testing.T, rnd *rand.Rand)) {
-	for range count {
-		seed := *seedFlag
-		if seed == 0 {
-			seed = rand.Uint64()
-		}
-		test(t, rand.New(rand.NewPCG(seed, 0)))
-		if t.Failed() {
-			t.Fatalf("replay with -run=%s -args -seed=%d", t.Name(), seed)
-		}
-	}
-}
 
 // request does one random thing with the limit. busy counts those who believe that they have a slot.
 func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause func(time.Duration)) {
@@ -103,7 +88,7 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 
 // TestRacesWithSharesLoseNothing has the number of slots and the shares of tenants in the race, too.
 func TestRacesWithSharesLoseNothing(t *testing.T) {
-	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		c := Config{Slots: 2, Queue: 4, Arriving: 8, TenantShare: rnd.Float64()}
 		if rnd.IntN(2) == 0 {
 			c.Adaptive = &Adaptive{Min: 1, Max: 4, Tolerance: 0.25}
@@ -185,7 +170,7 @@ func randomLimit(t *testing.T, slots, queue int, rnd *rand.Rand) *Limit {
 }
 
 func TestRandomSchedulesKeepTheLimit(t *testing.T) {
-	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 50, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
 			l := randomLimit(t, 1+rnd.IntN(4), rnd.IntN(6), rnd)
 			var busy atomic.Int64
@@ -207,7 +192,7 @@ func TestRandomSchedulesKeepTheLimit(t *testing.T) {
 // TestRacesKeepTheLimit does the same without a pause, so that a slot, a cancellation and a Done come at the
 // same moment as often as possible.
 func TestRacesKeepTheLimit(t *testing.T) {
-	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		l := randomLimit(t, 1+rnd.IntN(2), 4, rnd)
 		var busy atomic.Int64
 		var all sync.WaitGroup
@@ -230,7 +215,7 @@ func spin(d time.Duration) {
 }
 
 func TestSlotsGoInOrderOfArrival(t *testing.T) {
-	eachSeed(t, 50, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 50, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
 			slots := 1 + rnd.IntN(3)
 			l := newLimit(t, slots, 20)

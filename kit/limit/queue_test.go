@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 // full returns a limit of one slot, which is taken, and so many places in the queue. Must run in a bubble.
@@ -302,7 +304,7 @@ func TestUrgentCrowdRefusesOthersForTheirDeadline(t *testing.T) {
 // TestRandomCrowdsAreServedFairly sends random requests of random tenants and classes and checks, at each slot that
 // is given: it is never one too many; the class is the most urgent, or was passed over eight times; and everyone is served or told why not.
 func TestRandomCrowdsAreServedFairly(t *testing.T) {
-	eachSeed(t, 30, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 30, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
 			slots, queue, tenants := 1+rnd.IntN(4), 3+rnd.IntN(60), 1+rnd.IntN(6)
 			l := newLimit(t, slots, queue)
@@ -414,7 +416,7 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 // TestEachTenantHasItsPart lets tenants that always have someone waiting hold slots for random times, and compares
 // how long each held them.
 func TestEachTenantHasItsPart(t *testing.T) {
-	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
 			slots, tenants := 1+rnd.IntN(4), 2+rnd.IntN(5)
 			l := newLimit(t, slots, 200)

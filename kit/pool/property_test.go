@@ -2,28 +2,13 @@ package pool
 
 import (
 	"bytes"
-	"flag"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "replay a random test with this seed")
-
-// eachSeed runs test with count random seeds, or with that of the flag, and says how to replay a failure.
-func eachSeed(t *testing.T, count int, test func(t *testing.T, rnd *rand.Rand)) {
-	for range count {
-		seed := *seedFlag
-		if seed == 0 {
-			seed = rand.Uint64()
-		}
-		test(t, rand.New(rand.NewPCG(seed, 0)))
-		if t.Failed() {
-			t.Fatalf("replay with -run=%s -args -seed=%d", t.Name(), seed)
-		}
-	}
-}
 
 // held is a buffer and what it must hold.
 type held struct {
@@ -104,7 +89,7 @@ func randomBuffers(t *testing.T, rnd *rand.Rand) (*Buffers, int64) {
 }
 
 func TestRandomBuffersAreNeverShared(t *testing.T) {
-	eachSeed(t, 30, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 30, func(t *testing.T, rnd *rand.Rand) {
 		pool, most := randomBuffers(t, rnd)
 		h := &holder{pool: pool, rnd: rnd}
 		for i := range 2000 {
@@ -138,7 +123,7 @@ func wantRoom(t *testing.T, l *ledger) {
 }
 
 func TestRacesShareNoBuffer(t *testing.T) {
-	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		pool, most := randomBuffers(t, rnd)
 		var workers, watcher sync.WaitGroup
 		var holders []*holder
@@ -186,7 +171,7 @@ func TestRacesShareNoBuffer(t *testing.T) {
 
 // TestRacesShareNoValue does the same with values.
 func TestRacesShareNoValue(t *testing.T) {
-	eachSeed(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		most := 1 + rnd.Int64N(10_000)
 		p := newPool(t, Config{MaxBytes: most, MaxValueBytes: 1 + rnd.Int64N(1000)})
 		var workers sync.WaitGroup

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 func TestWaitsGrowUpToTheLongest(t *testing.T) {
@@ -19,7 +21,7 @@ func TestWaitsGrowUpToTheLongest(t *testing.T) {
 }
 
 func TestJitterShortensAWaitByItsPartAtMost(t *testing.T) {
-	eachSeed(t, 100, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 100, func(t *testing.T, rnd *rand.Rand) {
 		b := Backoff{First: time.Duration(1 + rnd.Int64N(1e12)), Factor: 1 + rnd.Float64()*3, Jitter: rnd.Float64()}
 		b.Most = b.First * time.Duration(1+rnd.IntN(100))
 		plain := b

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 // chaos does everything that callers may do, in random order, beside a simple model of what is allowed.
@@ -196,7 +198,7 @@ func (c *chaos) recovers() {
 func TestRandomSchedulesNeverWedge(t *testing.T) {
 	const each = 20_000
 	stages := map[Stage]int{}
-	eachSeed(t, max(1, *stepsFlag/each), func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, max(1, *stepsFlag/each), func(t *testing.T, rnd *rand.Rand) {
 		config := randomConfig(rnd)
 		c := &chaos{bench: newBench(t, config), rnd: rnd, config: config, ended: map[*call]bool{}, stage: Full}
 		c.random = rnd.Uint64

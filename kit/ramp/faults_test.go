@@ -11,6 +11,8 @@ import (
 	"github.com/dougong-io/dougong/kit/clock"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faulttest"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 func TestEachPointStrikes(t *testing.T) {
@@ -74,7 +76,7 @@ func TestHangEndsWithTheContextOfTheCallOrWithItsRule(t *testing.T) {
 
 // TestNoClockIsReadUnderTheLock: a clock that is skewed passes a fault point, which tells an observer.
 func TestNoClockIsReadUnderTheLock(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		m := clock.NewManual()
 		var r *Ramp
 		read := func() time.Duration {

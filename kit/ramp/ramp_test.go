@@ -12,26 +12,10 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/kit/clock"
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
-var (
-	seedFlag  = flag.Uint64("seed", 0, "replay a random test with this seed")
-	stepsFlag = flag.Int("steps", 1_000_000, "how many steps the random schedules have")
-)
-
-// eachSeed runs test with count random seeds, or with that of the flag, and says how to replay a failure.
-func eachSeed(t *testing.T, count int, test func(t *testing.T, rnd *rand.Rand)) {
-	for range count {
-		seed := *seedFlag
-		if seed == 0 {
-			seed = rand.Uint64()
-		}
-		test(t, rand.New(rand.NewPCG(seed, 0)))
-		if t.Failed() {
-			t.Fatalf("replay with -run=%s -args -seed=%d", t.Name(), seed)
-		}
-	}
-}
+var stepsFlag = flag.Int("steps", 1_000_000, "how many steps the random schedules have")
 
 var errDown = errors.New("down")
 
@@ -442,7 +426,7 @@ func TestFullTrafficDoesNotAllocate(t *testing.T) {
 // TestRacesKeepThePlaces has goroutines do everything at once. Probes here outlive no deadline, so that their
 // number can be counted outside.
 func TestRacesKeepThePlaces(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		c := simple()
 		c.Backoff = Backoff{First: time.Millisecond, Factor: 1, Most: time.Millisecond, Jitter: 0.5}
 		c.Probing = Probing{Successes: 4, AtOnce: 2, Timeout: 1 << 60, UnmarkedAfter: time.Millisecond}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 const (
@@ -132,7 +134,7 @@ func TestRecoveryIsPromptAndCausesNoRelapse(t *testing.T) {
 	if testing.Short() {
 		seeds = 1
 	}
-	eachSeed(t, seeds, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, seeds, func(t *testing.T, rnd *rand.Rand) {
 		for _, name := range Presets() {
 			c, _ := Preset(name)
 			r := newRecovery(t, rand.New(rand.NewPCG(rnd.Uint64(), 0)), c, c.Schedule)
@@ -163,7 +165,7 @@ func TestRecoveryIsPromptAndCausesNoRelapse(t *testing.T) {
 
 // Without steps the same dependency falls again, or the test above would show nothing.
 func TestWithoutStepsAColdDependencyRelapses(t *testing.T) {
-	eachSeed(t, 4, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 4, func(t *testing.T, rnd *rand.Rand) {
 		c, _ := Preset(DoublingWithin10s)
 		warmth := c.Schedule
 		c.Schedule = Schedule{}

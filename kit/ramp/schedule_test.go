@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/internal/seeded"
 )
 
 func TestScheduleGoesThroughItsStepsToTheEnd(t *testing.T) {
@@ -30,7 +32,7 @@ func TestScheduleGoesThroughItsStepsToTheEnd(t *testing.T) {
 }
 
 func TestWhoIsAdmittedStaysAdmitted(t *testing.T) {
-	eachSeed(t, 20, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 20, func(t *testing.T, rnd *rand.Rand) {
 		for range 10_000 {
 			hash, a, b := rnd.Uint64(), rnd.Float64(), rnd.Float64()
 			if Admits(hash, min(a, b)) && !Admits(hash, max(a, b)) {
@@ -98,7 +100,7 @@ func TestShareOfKeysIsAsScheduled(t *testing.T) {
 
 func TestRetryComesWhenTheKeyIsLetIn(t *testing.T) {
 	s := Schedule{Steps: []Step{{0.1, time.Second}, {0.5, 2 * time.Second}, {0.75, time.Second}}}
-	eachSeed(t, 20, func(t *testing.T, rnd *rand.Rand) {
+	seeded.Each(t, 20, func(t *testing.T, rnd *rand.Rand) {
 		for range 1000 {
 			hash, since := rnd.Uint64(), time.Duration(rnd.Int64N(int64(5*time.Second)))
 			wait := s.Wait(hash, since)

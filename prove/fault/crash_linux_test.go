@@ -304,7 +304,7 @@ func TestUndoSignalsNobodyElse(t *testing.T) {
 			continue // last, below
 		}
 		dir := t.TempDir()
-		writeJournal(t, dir, entry{Op: opBegin, Version: JournalVersion, Run: "a", Boot: c.boot, Host: host}, entry{Op: opStop, Pid: pid, Since: c.since})
+		writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: c.boot, Host: host}, entry{Op: opStop, Pid: pid, Since: c.since})
 		if _, err := Undo(t.Context(), dir); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -313,7 +313,7 @@ func TestUndoSignalsNobodyElse(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	writeJournal(t, dir, entry{Op: opBegin, Version: JournalVersion, Run: "a", Boot: bootID()}, entry{Op: opStop, Pid: pid, Since: since})
+	writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: bootID()}, entry{Op: opStop, Pid: pid, Since: since})
 	if undone, err := Undo(t.Context(), dir); err != nil || len(undone) != 1 || len(undone[0].Actions) != 1 {
 		t.Errorf("%+v, %v", undone, err)
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// JournalVersion is the version of the journal's form. A later one is refused.
-const JournalVersion = 1
+// journalVersion is the version of the journal's form. A later one is refused.
+const journalVersion = 1
 
 // journalSuffix ends the name of a journal; a file that is not yet, or no more, a journal has another.
 const journalSuffix = ".jsonl"
@@ -97,7 +97,7 @@ func createJournal(dir, run string, now time.Time, trip func()) (*journal, error
 	}
 	j := &journal{path: filepath.Join(dir, now.UTC().Format("20060102T150405Z")+"-"+run+journalSuffix), file: file, trip: trip, undone: map[int]bool{}}
 	host, _ := os.Hostname()
-	_, err = j.write(entry{Op: opBegin, Version: JournalVersion, Run: run, Boot: bootID(), Host: host, Prover: os.Getpid()})
+	_, err = j.write(entry{Op: opBegin, Version: journalVersion, Run: run, Boot: bootID(), Host: host, Prover: os.Getpid()})
 	if err == nil {
 		if err = lockFile(file); err == nil {
 			err = os.Rename(file.Name(), j.path)
@@ -275,8 +275,8 @@ func parseJournal(text []byte) (entries []entry, whole int, err error) {
 		if err := json.Unmarshal(line, &version); err != nil {
 			return nil, 0, fmt.Errorf("line %d: %w", at, err)
 		}
-		if version.Op == opBegin && version.Version != JournalVersion {
-			return nil, 0, fmt.Errorf("is of version %d; this program knows %d: undo it with the program that wrote it", version.Version, JournalVersion)
+		if version.Op == opBegin && version.Version != journalVersion {
+			return nil, 0, fmt.Errorf("is of version %d; this program knows %d: undo it with the program that wrote it", version.Version, journalVersion)
 		}
 		var e entry
 		strict := json.NewDecoder(bytes.NewReader(line))

@@ -94,7 +94,7 @@ func TestUndoTouchesNothingElse(t *testing.T) {
 	if err := os.Mkdir(empty, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	begin := entry{Op: opBegin, Version: JournalVersion, Run: "a", Boot: bootID()}
+	begin := entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: bootID()}
 	for name, e := range map[string]entry{
 		"any file":            {Op: opQuota, File: precious, Was: "1"},
 		"a way around":        {Op: opQuota, File: filepath.Join(dir, groupName("a", 0)) + "/../precious", Was: "1"},
@@ -125,7 +125,7 @@ func TestUndoTouchesNothingElse(t *testing.T) {
 	if _, err := Undo(t.Context(), filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "nobody else may write") {
 		t.Errorf("a journal that anybody may write: %v", err)
 	}
-	path = writeJournal(t, t.TempDir(), entry{Op: opBegin, Version: JournalVersion, Run: "a", Boot: "another", Host: "another"})
+	path = writeJournal(t, t.TempDir(), entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: "another", Host: "another"})
 	if _, err := Undo(t.Context(), filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), "is of another machine, another: undo it there") {
 		t.Errorf("a journal of another machine: %v", err)
 	}
@@ -152,7 +152,7 @@ func writeJournal(t testing.TB, dir string, entries ...entry) string {
 
 // The last line of a journal may be cut off by a crash: its deed was never done.
 func TestUndoOfATornJournal(t *testing.T) {
-	whole := []entry{{Op: opBegin, Version: JournalVersion, Run: "a", Boot: bootID()}, {Op: opQuota, File: "/none/such", Was: "1"}}
+	whole := []entry{{Op: opBegin, Version: journalVersion, Run: "a", Boot: bootID()}, {Op: opQuota, File: "/none/such", Was: "1"}}
 	path := writeJournal(t, t.TempDir(), whole...)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -278,7 +278,7 @@ func TestUndoTriesAgainWhatItCouldNotDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(time.Hour)
-	writeJournal(t, dir, entry{Op: opBegin, Version: JournalVersion, Run: "a", Boot: "another", Host: host}, entry{Op: opRule, Admin: admin, TokenFile: token, ID: "r", Expires: later})
+	writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: "another", Host: host}, entry{Op: opRule, Admin: admin, TokenFile: token, ID: "r", Expires: later})
 	undone, err := Undo(t.Context(), dir)
 	if err == nil || len(undone) != 1 || len(undone[0].Left) != 1 || !strings.Contains(undone[0].Left[0], "rule r cannot be taken back; it ends by itself at") {
 		t.Fatalf("%+v, %v", undone, err)
@@ -298,7 +298,7 @@ func TestUndoTriesAgainWhatItCouldNotDo(t *testing.T) {
 		t.Errorf("%+v", left)
 	}
 	dir = t.TempDir()
-	writeJournal(t, dir, entry{Op: opBegin, Version: JournalVersion, Run: "a", Host: host}, entry{Op: opRule, Admin: "http://127.0.0.1:1", ID: "r", Expires: time.Now().Add(-time.Second)})
+	writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Host: host}, entry{Op: opRule, Admin: "http://127.0.0.1:1", ID: "r", Expires: time.Now().Add(-time.Second)})
 	if _, err := Undo(t.Context(), dir); err != nil {
 		t.Errorf("a rule that has ended by itself: %v", err)
 	}

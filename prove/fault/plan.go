@@ -98,11 +98,11 @@ func DefaultLoad() Load {
 
 // The bounds of a plan.
 const (
-	MaxFaults   = 200
-	MaxPairs    = 1000
-	MaxServices = 50
-	MaxRate     = 20_000 // requests a second: each is kept account of
-	MaxLength   = 12 * time.Hour
+	maxFaults   = 200
+	maxPairs    = 1000
+	maxServices = 50
+	maxRate     = 20_000 // requests a second: each is kept account of
+	maxLength   = 12 * time.Hour
 
 	minWindow = 200 * time.Millisecond
 	minPairs  = 2

@@ -31,8 +31,8 @@ func (p *Plan) Validate() error {
 	if len(p.Faults) == 0 && !p.Control {
 		v.fault("faults", "there is none, and no control")
 	}
-	if len(p.Faults) > MaxFaults {
-		v.fault("faults", "there are %d; at most %d", len(p.Faults), MaxFaults)
+	if len(p.Faults) > maxFaults {
+		v.fault("faults", "there are %d; at most %d", len(p.Faults), maxFaults)
 	}
 	names := map[string]bool{controlName: p.Control}
 	for i := range p.Faults {
@@ -78,10 +78,10 @@ func (p *Plan) validateTimes(v *validator) {
 	v.between("window", time.Duration(p.Window), minWindow, time.Hour)
 	v.between("guard", time.Duration(p.Guard), 0, time.Hour)
 	v.between("recover", time.Duration(p.Recover), time.Second, time.Hour)
-	if p.Pairs < minPairs || p.Pairs > MaxPairs {
-		v.fault("pairs", "%d is not between %d and %d", p.Pairs, minPairs, MaxPairs)
-	} else if p.Window <= Duration(time.Hour) && p.Guard <= Duration(time.Hour) && len(p.Faults) <= MaxFaults && p.longest() > MaxLength {
-		v.fault("pairs", "the run could take %s; at most %s", p.longest().Round(time.Minute), MaxLength)
+	if p.Pairs < minPairs || p.Pairs > maxPairs {
+		v.fault("pairs", "%d is not between %d and %d", p.Pairs, minPairs, maxPairs)
+	} else if p.Window <= Duration(time.Hour) && p.Guard <= Duration(time.Hour) && len(p.Faults) <= maxFaults && p.longest() > maxLength {
+		v.fault("pairs", "the run could take %s; at most %s", p.longest().Round(time.Minute), maxLength)
 	}
 }
 
@@ -103,8 +103,8 @@ func (p *Plan) validateServices(v *validator) map[string]*Service {
 	if len(p.Services) == 0 {
 		v.fault("services", "there is none; name at least that which is asked")
 	}
-	if len(p.Services) > MaxServices {
-		v.fault("services", "there are %d; at most %d", len(p.Services), MaxServices)
+	if len(p.Services) > maxServices {
+		v.fault("services", "there are %d; at most %d", len(p.Services), maxServices)
 	}
 	byName := map[string]*Service{}
 	for i := range p.Services {
@@ -182,8 +182,8 @@ func (p *Plan) validateLoad(v *validator) {
 	if err := p.checkURL(l.Target, "http", "https", "ws", "wss", "grpc", "grpcs"); err != nil {
 		v.fault("load.target", "%w", err)
 	}
-	if !(l.Rate >= 1 && l.Rate <= MaxRate) {
-		v.fault("load.rate", "%v is not between 1 and %d requests a second", l.Rate, MaxRate)
+	if !(l.Rate >= 1 && l.Rate <= maxRate) {
+		v.fault("load.rate", "%v is not between 1 and %d requests a second", l.Rate, maxRate)
 	}
 	for i, text := range l.Degraded {
 		if _, err := script.CompileCheck(text, nil, nil); err != nil {

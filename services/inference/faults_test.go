@@ -6,16 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +23,7 @@ import (
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faulttest"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
@@ -81,42 +78,12 @@ const (
 	struckAnswer = `{"model":"loan-mini","version":"1","output":[0.03645608]}` + "\n"
 )
 
-// definedPoints reads the definitions of points from the source: name to attributes.
+// definedPoints are the attributes of the points of the service and of its repository, by name.
 func definedPoints(t *testing.T) map[string][]string {
 	t.Helper()
 	defined := map[string][]string{}
-	for _, file := range []string{"faults.go", filepath.Join("repository", "faults.go")} {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			def, ok := n.(*ast.CompositeLit)
-			if !ok {
-				return true
-			}
-			var name string
-			var attrs []string
-			for _, e := range def.Elts {
-				field, ok := e.(*ast.KeyValueExpr)
-				if !ok {
-					return true
-				}
-				switch key, _ := field.Key.(*ast.Ident); {
-				case key != nil && key.Name == "Name":
-					name, _ = strconv.Unquote(field.Value.(*ast.BasicLit).Value)
-				case key != nil && key.Name == "Attrs":
-					for _, a := range field.Value.(*ast.CompositeLit).Elts {
-						attr, _ := strconv.Unquote(a.(*ast.BasicLit).Value)
-						attrs = append(attrs, attr)
-					}
-				}
-			}
-			if name != "" {
-				defined[name] = attrs
-			}
-			return true
-		})
+	for _, d := range append(faulttest.Defs(t, "."), faulttest.Defs(t, "repository")...) {
+		defined[d.Name] = d.Attrs
 	}
 	return defined
 }
@@ -152,13 +119,6 @@ func put(t testing.TB, set *fault.Set, r fault.Rule) (id string) {
 }
 
 var ruleNumber atomic.Int64
-
-func clearRules(t testing.TB, set *fault.Set) {
-	t.Helper()
-	if err := set.Apply(fault.Admin, fault.Document{Version: 1}); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // serveStruck serves a repository with faults. Panics are answered as internal/httpserver answers them, and those that cut
 // the connection leave no status.
@@ -226,7 +186,7 @@ func TestEachPointIsAnsweredAsItsBoundaryFails(t *testing.T) {
 			if p.status != 0 {
 				wantDetail(t, w, "injected fault at "+name+" (rule "+id+"): on purpose")
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			wantWhole(t, s, h)
 
 			id = put(t, set, fault.Rule{Point: name, Error: &fault.Failure{HTTPStatus: 429, RetryAfter: 7 * time.Second}})
@@ -235,7 +195,7 @@ func TestEachPointIsAnsweredAsItsBoundaryFails(t *testing.T) {
 			if w.Code != 429 || !strings.Contains(w.Body.String(), p.code) || w.Header().Get("Retry-After") != "7" {
 				t.Errorf("%d %v %s, want 429 %s after 7 s", w.Code, w.Header(), w.Body, p.code)
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			wantWhole(t, s, h)
 		})
 	}
@@ -282,7 +242,7 @@ func TestEachPointTellsItsAttributes(t *testing.T) {
 			if w := postAs("acme", h, 0); w.Code != 418 {
 				t.Errorf("%v is not struck: %d %s", p.attrs, w.Code, w.Body)
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			for key := range p.attrs {
 				others := maps.Clone(p.attrs)
 				others[key] = "other"
@@ -291,7 +251,7 @@ func TestEachPointTellsItsAttributes(t *testing.T) {
 			if w := postAs("acme", h, 0); w.Code != 200 {
 				t.Errorf("others are struck too: %d %s", w.Code, w.Body)
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 		})
 	}
 }
@@ -306,7 +266,7 @@ func TestPanicAtAnyPointLeavesAllWhole(t *testing.T) {
 					t.Errorf("%d %s", w.Code, w.Body)
 				}
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			wantWhole(t, s, h)
 		})
 	}
@@ -336,7 +296,7 @@ func TestHangAtAnyPointEndsWithItsRequest(t *testing.T) {
 				if took := time.Since(began); w.Code != 504 || !strings.Contains(w.Body.String(), CodeDeadline) || took != 50*time.Millisecond {
 					t.Errorf("%d %s after %v", w.Code, w.Body, took)
 				}
-				clearRules(t, set)
+				faulttest.Clear(t, set)
 				wantWhole(t, s, h)
 			})
 		})
@@ -370,7 +330,7 @@ func TestBodyIsLostCutOrDamaged(t *testing.T) {
 			if w.Code != 400 || !strings.Contains(w.Body.String(), says) {
 				t.Errorf("%d %s", w.Code, w.Body)
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			wantWhole(t, s, h)
 		})
 	}
@@ -398,7 +358,7 @@ func TestAnswerIsLostCutOrDamaged(t *testing.T) {
 			if c.code == 200 && w.Header().Get("Content-Length") != strconv.Itoa(len(struckAnswer)) {
 				t.Errorf("the caller cannot know that it was %s: %v", name, w.Header())
 			}
-			clearRules(t, set)
+			faulttest.Clear(t, set)
 			wantWhole(t, s, h)
 		})
 	}
@@ -441,7 +401,7 @@ func TestCircuitCountsInjectedFailures(t *testing.T) {
 				if w.Code != 503 || !strings.Contains(w.Body.String(), CodeModelFailing) {
 					t.Fatal(w.Code, w.Body)
 				}
-				clearRules(t, set)
+				faulttest.Clear(t, set)
 				for end := time.Now().Add(time.Hour); s.Breaker().Circuits[0].State != breaker.Closed; time.Sleep(time.Second) {
 					if time.Now().After(end) {
 						t.Fatal("it did not come back within an hour")
@@ -460,7 +420,7 @@ func TestSkewedClockEndsTheOpenTimeOfACircuit(t *testing.T) {
 		put(t, set, fault.Rule{Point: "inference.score", Error: &fault.Failure{Cause: "io"}})
 		for n := 0; postAs("acme", h, 0).Code == 500 && n < 1000; n++ {
 		}
-		clearRules(t, set)
+		faulttest.Clear(t, set)
 		if w := postAs("acme", h, 0); w.Code != 503 {
 			t.Fatalf("the circuit is not open: %d", w.Code)
 		}
@@ -492,7 +452,7 @@ func TestWhoLeavesWhileHeldIsNoFailure(t *testing.T) {
 		if w.Code != 504 || s.Breaker().Circuits[0].FailureRate != 0 {
 			t.Errorf("%d %s, failure rate %v", w.Code, w.Body, s.Breaker().Circuits[0].FailureRate)
 		}
-		clearRules(t, set)
+		faulttest.Clear(t, set)
 		wantWhole(t, s, h)
 	})
 }
@@ -508,7 +468,7 @@ func TestHangsOfCallersDoNotOpenTheCircuit(t *testing.T) {
 				t.Fatal(w.Code, w.Body)
 			}
 		}
-		clearRules(t, set)
+		faulttest.Clear(t, set)
 		wantWhole(t, s, h)
 	})
 }

@@ -1,14 +1,8 @@
 package faulttest
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/dougong-io/dougong/kit/fault"
@@ -97,54 +91,13 @@ func Trip(t *testing.T, cases map[string]func(t *testing.T, set *fault.Set)) {
 	}
 }
 
-// Names are those of the fault.Def literals in the Go files of a folder, tests excepted, sorted.
+// Names are those of the points that the package in a folder declares, sorted.
 func Names(t testing.TB, dir string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names []string
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), dir+"/"+e.Name(), nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if literal, ok := n.(*ast.CompositeLit); ok && isDef(literal.Type) {
-				names = append(names, nameOf(t, literal))
-			}
-			return true
-		})
+	for _, d := range Defs(t, dir) {
+		names = append(names, d.Name)
 	}
 	slices.Sort(names)
 	return names
-}
-
-func isDef(e ast.Expr) bool {
-	s, ok := e.(*ast.SelectorExpr)
-	if !ok || s.Sel.Name != "Def" {
-		return false
-	}
-	pkg, ok := s.X.(*ast.Ident)
-	return ok && pkg.Name == "fault"
-}
-
-func nameOf(t testing.TB, literal *ast.CompositeLit) string {
-	for _, e := range literal.Elts {
-		field, ok := e.(*ast.KeyValueExpr)
-		if !ok || field.Key.(*ast.Ident).Name != "Name" {
-			continue
-		}
-		if value, ok := field.Value.(*ast.BasicLit); ok {
-			if name, err := strconv.Unquote(value.Value); err == nil {
-				return name
-			}
-		}
-	}
-	t.Error("a fault.Def has no literal Name")
-	return ""
 }
