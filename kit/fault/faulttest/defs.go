@@ -72,7 +72,7 @@ func defOf(literal *ast.CompositeLit) (def fault.Def, err error) {
 		case "Attrs":
 			list, ok := pair.Value.(*ast.CompositeLit)
 			if !ok {
-				return def, errors.New("Attrs is no literal")
+				return def, errors.New("the Attrs of a fault.Def are no literal")
 			}
 			for _, e := range list.Elts {
 				attr, err := text(e)
@@ -128,5 +128,5 @@ func effectsOf(e ast.Expr) (fault.Effects, error) {
 		right, err := effectsOf(e.Y)
 		return left | right, err
 	}
-	return 0, errors.New("Effects is no literal")
+	return 0, errors.New("the Effects of a fault.Def are no literals")
 }

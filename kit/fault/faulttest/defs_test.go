@@ -13,12 +13,12 @@ import (
 // TestDefsThatAreNoLiteralsAreSeen breaks the rules of declarations once each.
 func TestDefsThatAreNoLiteralsAreSeen(t *testing.T) {
 	for want, source := range map[string]string{
-		"is no literal":         `fault.Def{Name: name, Doc: "It is."}`,
-		"a sentence":            `fault.Def{Name: "a.b", Doc: "no full stop"}`,
-		"names of its fields":   `fault.Def{"a.b", "It is.", nil, 0}`,
-		"Effects is no literal": `fault.Def{Name: "a.b", Doc: "It is.", Effects: some}`,
-		"it needs a name":       `fault.Def{Doc: "It is."}`,
-		"Attrs is no literal":   `fault.Def{Name: "a.b", Doc: "It is.", Attrs: list}`,
+		"is no literal":       `fault.Def{Name: name, Doc: "It is."}`,
+		"a sentence":          `fault.Def{Name: "a.b", Doc: "no full stop"}`,
+		"names of its fields": `fault.Def{"a.b", "It is.", nil, 0}`,
+		"the Effects of a fault.Def are no literals": `fault.Def{Name: "a.b", Doc: "It is.", Effects: some}`,
+		"it needs a name":                         `fault.Def{Doc: "It is."}`,
+		"the Attrs of a fault.Def are no literal": `fault.Def{Name: "a.b", Doc: "It is.", Attrs: list}`,
 	} {
 		e, err := parser.ParseExpr(source)
 		if err != nil {
