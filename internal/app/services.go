@@ -90,13 +90,13 @@ func buildInference(a *App) (built, error) {
 
 // tenantOf is the tenant of the caller's token, or else the address that it calls from: of IPv6 the /64, which one
 // customer has whole.
-func tenantOf(r *http.Request) string {
-	if who := auth.IdentityFrom(r.Context()); who != nil && who.Tenant != "" {
+func tenantOf(ctx context.Context, remote string) string {
+	if who := auth.IdentityFrom(ctx); who != nil && who.Tenant != "" {
 		return who.Tenant
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
-		return r.RemoteAddr
+		return remote
 	}
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() && !addr.Is4In6() {
 		if prefix, err := addr.WithZone("").Prefix(64); err == nil {

@@ -18,11 +18,11 @@ func TestTenantIsTheTokensOrElseWhatOneCustomerHas(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = address
-		if got := tenantOf(r); got != want {
+		if got := tenantOf(r.Context(), r.RemoteAddr); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 		r = r.WithContext(auth.WithIdentity(r.Context(), &auth.Identity{Name: "checkout", Tenant: "shop"}))
-		if got := tenantOf(r); got != "shop" {
+		if got := tenantOf(r.Context(), r.RemoteAddr); got != "shop" {
 			t.Errorf("%s: %s, want the tenant of the token", address, got)
 		}
 	}

@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,22 +13,22 @@ import (
 
 func TestAdmissionKnowsTheTenantAndBelievesOnlyTheHeaderThatItIsTold(t *testing.T) {
 	cfg := DefaultConfig()
-	s, err := New(cfg, Deps{Models: models.Repository, Decode: decode, Tenant: func(r *http.Request) string { return r.Header.Get("Who") }})
+	s, err := New(cfg, Deps{Models: models.Repository, Decode: decode, Tenant: func(_ context.Context, remote string) string { return remote }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest("POST", "/v1/predict", nil)
-	r.Header.Set("Who", "acme")
+	r.RemoteAddr = "acme"
 	r.Header.Set("X-Priority", "critical")
-	if got := s.admission(r); got.Tenant != "acme" || got.Priority != limit.Normal {
+	if got := admissionOf(s, r); got.Tenant != "acme" || got.Priority != limit.Normal {
 		t.Errorf("%+v", got)
 	}
 	s.cfg.PriorityHeader = "X-Priority"
-	if got := s.admission(r); got.Priority != limit.Critical {
+	if got := admissionOf(s, r); got.Priority != limit.Critical {
 		t.Errorf("%+v", got)
 	}
 	r.Header.Set("X-Priority", "nonsense")
-	if got := s.admission(r); got.Priority != limit.Normal {
+	if got := admissionOf(s, r); got.Priority != limit.Normal {
 		t.Errorf("%+v", got)
 	}
 }
@@ -35,14 +36,14 @@ func TestAdmissionKnowsTheTenantAndBelievesOnlyTheHeaderThatItIsTold(t *testing.
 func TestTenantCannotTakeMoreArrivingPlacesThanItsShare(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Arriving, cfg.TenantShare = 4, 0.5
-	s, err := New(cfg, Deps{Models: models.Repository, Decode: decode, Tenant: func(r *http.Request) string { return r.Header.Get("Who") }})
+	s, err := New(cfg, Deps{Models: models.Repository, Decode: decode, Tenant: func(_ context.Context, remote string) string { return remote }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	arrive := func(who string) error {
 		r := httptest.NewRequest("POST", "/v1/predict", nil)
-		r.Header.Set("Who", who)
-		_, err := s.limiter.AdmitFor(s.admission(r))
+		r.RemoteAddr = who
+		_, err := s.limiter.AdmitFor(admissionOf(s, r))
 		return err
 	}
 	for range 2 {
@@ -74,4 +75,9 @@ func TestAdaptiveLimitIsCheckedAndUsed(t *testing.T) {
 	if slots := s.Status().Slots; slots < 2 || slots > 8 {
 		t.Errorf("%d slots", slots)
 	}
+}
+
+func admissionOf(s *Service, r *http.Request) limit.Request {
+	c := s.callerOf(r)
+	return c.admission()
 }

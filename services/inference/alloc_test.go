@@ -53,20 +53,20 @@ func inputs(t testing.TB) []string {
 	return v.Manifest.Inputs
 }
 
-// caller calls the handler of POST /v1/predict as net/http would, and allocates nothing to do so. The service has
+// bareCaller calls the handler of POST /v1/predict as net/http would, and allocates nothing to do so. The service has
 // what a deployed one has: tenants, a priority header, a mark for tests, fault points, a deadline.
-type caller struct {
+type bareCaller struct {
 	handler http.Handler
 	request *http.Request
 	body    bytes.Reader
 	writer  nullWriter
 }
 
-func newCaller(t testing.TB) *caller {
+func newCaller(t testing.TB) *bareCaller {
 	cfg := DefaultConfig()
 	cfg.PriorityHeader = "x-priority"
-	s, _ := serveWith(t, cfg, Deps{Models: models.Repository, Decode: decode, Faults: newFaults(t), Tenant: func(r *http.Request) string { return r.RemoteAddr }})
-	c := &caller{writer: nullWriter{header: http.Header{}}}
+	s, _ := serveWith(t, cfg, Deps{Models: models.Repository, Decode: decode, Faults: newFaults(t), Tenant: func(_ context.Context, remote string) string { return remote }})
+	c := &bareCaller{writer: nullWriter{header: http.Header{}}}
 	s.Register(func(pattern, _ string, h http.Handler) {
 		if pattern == "POST /v1/predict" {
 			c.handler = h
@@ -80,7 +80,7 @@ func newCaller(t testing.TB) *caller {
 	return c
 }
 
-func (c *caller) call(body []byte) {
+func (c *bareCaller) call(body []byte) {
 	c.body.Reset(body)
 	c.request.ContentLength = int64(len(body))
 	c.handler.ServeHTTP(&c.writer, c.request)

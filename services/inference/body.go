@@ -14,14 +14,14 @@ import (
 
 // readBody reads the body, and reserves all the memory that this takes: room that is not filled yet is taken from others
 // as well.
-func (s *Service) readBody(body pool.Buffer, held *share, r *http.Request) error {
+func (x *exchange) readBody(body pool.Buffer, held *share, r *http.Request) error {
 	if !held.take(cap(body.Bytes())) {
 		return errNoMemory
 	}
 	var damage fault.Damage
-	if s.points.body.On() {
+	if x.service.points.body.On() {
 		var err error
-		if damage, err = s.strikeBody(r); err != nil {
+		if damage, err = x.strikeBody(); err != nil {
 			return err
 		}
 		if damage.Drop {
@@ -45,7 +45,7 @@ func (s *Service) readBody(body pool.Buffer, held *share, r *http.Request) error
 			return nil
 		}
 		if err != nil {
-			return readError(r.Context(), err)
+			return readError(x.ctx, err)
 		}
 	}
 }

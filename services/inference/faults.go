@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"time"
+	"strings"
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/services/inference/repository"
@@ -62,36 +61,36 @@ func newPoints(s *fault.Set) points {
 	}
 }
 
-// strike has the rules of a point that is on strike a request. What they order is answered as failure is, which is
-// what the boundary itself fails with.
-func (s *Service) strike(p *fault.Point, r *http.Request, failure error, about ...fault.Attr) error {
-	return ordered(r.Context(), p.Hit(r.Context(), append(about, s.tenantAttr(r))...), failure)
-}
-
-// strikeBody is strike for the bytes of a body that are about to be read.
-func (s *Service) strikeBody(r *http.Request) (fault.Damage, error) {
-	damage, err := s.points.body.Damage(r.Context(), s.tenantAttr(r))
+// strikeBody has them strike the bytes of a body that are about to be read.
+func (x *exchange) strikeBody() (fault.Damage, error) {
+	damage, err := x.service.points.body.Damage(x.ctx, x.attr())
 	if err != nil {
-		err = ordered(r.Context(), err, bodyError(r.Context(), err))
+		err = ordered(x.ctx, err, bodyError(x.ctx, err))
 	}
 	return damage, err
 }
 
-func (s *Service) tenantAttr(r *http.Request) fault.Attr {
-	tenant := fault.Attr{Key: "tenant"}
-	if s.deps.Tenant != nil {
-		tenant.Value = s.deps.Tenant(r)
+// strikeAnswer has them strike an answer that is about to be written over HTTP, and returns what is left of it.
+func (x *exchange) strikeAnswer(answer []byte) ([]byte, error) {
+	damage, err := x.service.points.write.Damage(x.ctx, x.attr())
+	err = ordered(x.ctx, err, nil)
+	rule, injected := errors.AsType[*fault.Error](err)
+	switch {
+	case injected && rule.HTTPStatus == 0, damage.Drop:
+		panic(http.ErrAbortHandler) // what a caller sees of an answer that could not be written
+	case err != nil:
+		return nil, err
 	}
-	return tenant
+	return damage.Apply(answer, 0), nil
 }
 
 // asked is what a request says of the model that it wants. The request's bytes do not outlive it, so this is a copy.
-func asked(req *predictRequest, loaded *loadedModels) []fault.Attr {
+func asked(w wanted, loaded *loadedModels) []fault.Attr {
 	model := loaded.defaultModel
-	if req.hasModel {
-		model = string(req.model)
+	if w.hasModel {
+		model = strings.Clone(w.model)
 	}
-	return []fault.Attr{{Key: "model", Value: model}, {Key: "version", Value: string(req.version)}}
+	return []fault.Attr{{Key: "model", Value: model}, {Key: "version", Value: strings.Clone(w.version)}}
 }
 
 func named(v *repository.Version) []fault.Attr {
@@ -116,21 +115,4 @@ func ordered(ctx context.Context, err, failure error) error {
 		return err
 	}
 	return &orderedError{err, failure}
-}
-
-// writeStruck is writeAnswer where rules may strike.
-func (s *Service) writeStruck(w http.ResponseWriter, r *http.Request, answer []byte, o *outcome) error {
-	damage, err := s.points.write.Damage(r.Context(), s.tenantAttr(r))
-	err = ordered(r.Context(), err, nil)
-	rule, injected := errors.AsType[*fault.Error](err)
-	switch {
-	case injected && rule.HTTPStatus == 0, damage.Drop:
-		panic(http.ErrAbortHandler) // what a caller sees of an answer that could not be written
-	case err != nil:
-		return err
-	}
-	o.result, o.took = OK, time.Since(o.start)
-	w.Header()["Content-Length"] = []string{strconv.Itoa(len(answer))} // of what was to come: of one cut short the caller shall know
-	writeAnswer(w, damage.Apply(answer, 0), false)
-	return nil
 }

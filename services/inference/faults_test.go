@@ -125,7 +125,7 @@ var ruleNumber atomic.Int64
 func serveStruck(t testing.TB, repo fs.FS) (*Service, http.Handler, *fault.Set) {
 	t.Helper()
 	set := newFaults(t)
-	s, mux := serveWith(t, miniConfig(), Deps{Models: repo, Decode: decode, Faults: set, Tenant: func(r *http.Request) string { return r.Header.Get("Who") }})
+	s, mux := serveWith(t, miniConfig(), Deps{Models: repo, Decode: decode, Faults: set, Tenant: func(_ context.Context, remote string) string { return remote }})
 	return s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			switch v := recover(); {
@@ -152,7 +152,7 @@ func postAs(tenant string, h http.Handler, within time.Duration) *httptest.Respo
 		defer cancel()
 	}
 	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/predict", strings.NewReader(struckBody))
-	r.Header.Set("Who", tenant)
+	r.RemoteAddr = tenant
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w

@@ -202,12 +202,18 @@ func value(s *jsonscan.Scanner) (float64, error) {
 	return s.Number()
 }
 
+func (r *predictRequest) wanted() wanted {
+	return wanted{model: text(r.model), version: text(r.version), hasModel: r.hasModel, hasVersion: r.hasVersion}
+}
+
+func (r *predictRequest) table() (values []float64, rows int) { return r.values, r.rows }
+
 // bind makes the values rows of the model: looks features up by name, and checks lengths and ranges.
-func (r *predictRequest) bind(v *repository.Version, body []byte) error {
+func (r *predictRequest) bind(v *served, body []byte) error {
 	if r.form == formFeatures {
 		s := jsonscan.New(body)
 		s = s.At(r.features)
-		if err := r.named(&s, v); err != nil {
+		if err := r.named(&s, v.Version); err != nil {
 			var fault *jsonscan.Error
 			if errors.As(err, &fault) {
 				return malformed("features: %v", fault)
@@ -220,7 +226,7 @@ func (r *predictRequest) bind(v *repository.Version, body []byte) error {
 		if r.form == formRows {
 			what = "each of inputs has"
 		}
-		return malformed("%s %d values; model %s version %s expects %d: %s", what, r.width, v.Model, v.Name, v.Features(), firstNames(v))
+		return malformed("%s %d values; model %s version %s expects %d: %s", what, r.width, v.Model, v.Name, v.Features(), firstNames(v.Version))
 	}
 	if v.Summary.Precision == tree.Float32 {
 		for i, x := range r.values {

@@ -8,7 +8,7 @@ import (
 
 // scratch is what a request needs while it has a slot, kept for the next one.
 type scratch struct {
-	request predictRequest
+	predict predictRequest
 	outputs []float64
 }
 
@@ -17,11 +17,11 @@ func scratchPool() pool.Config { return pool.Config{MaxBytes: 64 << 20, MaxValue
 
 // Reset keeps the memory and forgets the request.
 func (sc *scratch) Reset() {
-	sc.request.reset()
+	sc.predict.reset()
 	sc.outputs = sc.outputs[:0]
 }
 
 // PoolBytes tells the pool what it keeps.
 func (sc *scratch) PoolBytes() int {
-	return int(unsafe.Sizeof(*sc)) + 8*(cap(sc.request.values)+cap(sc.outputs))
+	return int(unsafe.Sizeof(*sc)) + 8*(cap(sc.predict.values)+cap(sc.outputs))
 }

@@ -28,8 +28,8 @@ type Deps struct {
 	LimitObserver   limit.Observer
 	BreakerObserver breaker.Observer
 	StateObserver   lifecycle.Observer
-	Tenant          func(*http.Request) string // who shares a limit with itself; nil: all are one
-	Faults          *fault.Set                 // whose rules may strike; nil: none can
+	Tenant          func(ctx context.Context, remote string) string // who shares a limit with itself, of a caller at that address; nil: all are one
+	Faults          *fault.Set                                      // whose rules may strike; nil: none can
 	Log             *slog.Logger
 }
 
@@ -54,11 +54,12 @@ type Service struct {
 type loadedModels struct {
 	*repository.Snapshot
 	defaultModel string // "": a request must name one
-	served       map[*repository.Version]served
+	served       map[*repository.Version]*served
 }
 
-// served is what goes with a version.
+// served is a version with what goes with it.
 type served struct {
+	*repository.Version
 	observer VersionObserver
 	circuit  *breaker.Circuit
 }
@@ -188,14 +189,14 @@ func (s *Service) load(ctx context.Context) error {
 			return fmt.Errorf("inference.default_model: %w", err)
 		}
 	}
-	loaded := &loadedModels{Snapshot: snapshot, defaultModel: defaultModel, served: make(map[*repository.Version]served)}
+	loaded := &loadedModels{Snapshot: snapshot, defaultModel: defaultModel, served: make(map[*repository.Version]*served)}
 	for _, m := range snapshot.Models() {
 		for _, v := range m.Versions {
 			circuit, err := s.breaker.Circuit(modelVersion{m.Name, v.Name})
 			if err != nil {
 				return err
 			}
-			loaded.served[v] = served{observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit}
+			loaded.served[v] = &served{Version: v, observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit}
 		}
 		s.deps.Log.Info("model loaded", "model", m.Name, "serving", m.Serving.Name, "versions", len(m.Versions),
 			"trees", m.Serving.Summary.Trees, "features", m.Serving.Features(), "golden_rows", len(m.Serving.Manifest.Golden.Rows))

@@ -1,0 +1,121 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"unsafe"
+
+	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/services/inference/repository"
+)
+
+// blockRows is how many rows are scored between two looks at the deadline.
+const blockRows = 256
+
+// score parses a body and scores its rows into sc.outputs. From when the version is known, its observer is
+// the one that is told.
+func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
+	s := x.service
+	if s.points.decode.On() {
+		if err := x.strike(s.points.decode, malformed("the body could not be parsed")); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.parse(body, s.cfg.MaxRows); err != nil {
+		return nil, err
+	}
+	wants := m.wanted()
+	if s.points.model.On() {
+		if err := x.strike(s.points.model, repository.ErrUnknownModel, asked(wants, x.loaded)...); err != nil {
+			return nil, err
+		}
+	}
+	v, err := x.loaded.find(wants)
+	if err != nil {
+		return nil, err
+	}
+	x.observer = v.observer
+	x.observer.Begin()
+	if err := m.bind(v, body); err != nil {
+		return nil, err
+	}
+	if s.points.permit.On() {
+		if err := x.strike(s.points.permit, &breaker.RejectedError{}, named(v.Version)...); err != nil {
+			return nil, err
+		}
+	}
+	permit, err := v.circuit.AllowCall(breaker.Call{Ctx: x.ctx, Marked: x.marked, Hash: x.hash})
+	if err != nil {
+		return nil, err
+	}
+	outcome := breaker.Failure // if it panics
+	defer func() { permit.Done(outcome) }()
+	if s.points.score.On() {
+		err = x.strike(s.points.score, nil, named(v.Version)...)
+	}
+	if err == nil {
+		values, rows := m.table()
+		sc.outputs, err = predictRows(x.ctx, v.Version, values, rows, sc.outputs)
+	}
+	outcome = outcomeOf(err)
+	return v, err
+}
+
+// outcomeOf says what the end of a prediction tells of the version. A deadline that passed tells of the caller's
+// patience: callers with little of it must not close a version to the others.
+func outcomeOf(err error) breaker.Outcome {
+	switch {
+	case err == nil:
+		return breaker.Success
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return breaker.Ignored
+	}
+	return breaker.Failure
+}
+
+func (m *loadedModels) find(w wanted) (*served, error) {
+	if !w.hasModel {
+		if w.model = m.defaultModel; w.model == "" {
+			return nil, malformed("field model is needed: there are %s, and inference.default_model names none of them", strings.Join(m.Names(), ", "))
+		}
+	}
+	if w.hasVersion && w.version == "" {
+		return nil, malformed("version is empty; leave it out for the serving one")
+	}
+	v, err := m.Find(w.model, w.version)
+	if err != nil {
+		return nil, err
+	}
+	return m.served[v], nil
+}
+
+// predictRows scores rows into outputs, which it grows as needed.
+func predictRows(ctx context.Context, version *repository.Version, values []float64, rows int, outputs []float64) ([]float64, error) {
+	width, perRow := version.Features(), version.Outputs()
+	if n := rows * perRow; cap(outputs) < n {
+		outputs = make([]float64, n)
+	} else {
+		outputs = outputs[:n]
+	}
+	for first := 0; first < rows; first += blockRows {
+		if first > 0 && expired(ctx) {
+			return outputs, context.DeadlineExceeded
+		}
+		last := min(first+blockRows, rows)
+		if err := version.Predict(outputs[first*perRow:last*perRow], values[first*width:last*width]); err != nil {
+			return outputs, err
+		}
+	}
+	for _, x := range outputs {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return outputs, fmt.Errorf("model %s version %s answered %v, which JSON cannot hold", version.Model, version.Name, x)
+		}
+	}
+	return outputs, nil
+}
+
+// text views bytes as a string for a look-up; the bytes outlive it.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
