@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"github.com/dougong-io/dougong/examples/faults"
 	"github.com/dougong-io/dougong/internal/config"
 	provefault "github.com/dougong-io/dougong/prove/fault"
+	"github.com/dougong-io/dougong/prove/fault/effect"
 	"github.com/dougong-io/dougong/prove/live"
 	provereport "github.com/dougong-io/dougong/prove/report"
 )
@@ -31,6 +34,7 @@ type FaultPlanArgs struct {
 	HTML, JSON, Markdown string // files to write
 	Quiet                bool
 	Output               io.Writer // of the processes that the plan starts; nil: nobody's
+	Warnings             io.Writer // what a reader of the plan should know before it runs; nil: nobody is told
 }
 
 // BuiltInFaultPlans names the plans that come along, sorted.
@@ -65,17 +69,22 @@ type FaultVerdict struct {
 	Left        []string // what could not be undone
 }
 
-// ProveFaults carries out a plan, tells on out what happens, and writes the reports and the table.
-func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer) (FaultVerdict, error) {
+// ProveFaults carries out a plan, tells on out what happens, and writes the reports and the table. Who ends the process
+// before it returns calls cleanup.Run.
+func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer, cleanup *LoadCleanup) (FaultVerdict, error) {
 	plan, err := args.plan()
 	if err != nil {
-		return FaultVerdict{}, fmt.Errorf("%w: %w", ErrFaultPlan, err)
+		return FaultVerdict{}, fmt.Errorf("%w:\n%w", ErrFaultPlan, err)
+	}
+	if plan.Pairs < effect.MinPairs && args.Warnings != nil {
+		fmt.Fprintf(args.Warnings, "warning: %d pairs a fault are too few to claim anything, whatever the faults do: it takes %d\n", plan.Pairs, effect.MinPairs)
 	}
 	reports, err := args.openReports()
 	if err != nil {
 		return FaultVerdict{}, fmt.Errorf("%w: %w", ErrFaultPlan, err)
 	}
 	defer reports.discard()
+	cleanup.add(reports.discard)
 	opt := provefault.Options{Journal: args.Journal, Output: args.Output, Version: Version()}
 	if !args.Quiet {
 		told := faultProgress{out: out}
@@ -88,7 +97,7 @@ func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer) (FaultV
 	}
 	if result == nil {
 		if errors.Is(err, provefault.ErrPlan) {
-			err = fmt.Errorf("%w: %w", ErrFaultPlan, err)
+			err = fmt.Errorf("%w: %s: %w", ErrFaultPlan, args.file(), err)
 		}
 		verdict.Interrupted = errors.Is(err, context.Canceled)
 		return verdict, err
@@ -105,13 +114,19 @@ func ProveFaults(ctx context.Context, args FaultPlanArgs, out io.Writer) (FaultV
 	return verdict, provereport.WriteFaultsText(out, result, widthOf(out))
 }
 
+// file is what messages call the plan.
+func (a *FaultPlanArgs) file() string {
+	if a.BuiltIn != "" {
+		return a.BuiltIn + ".yaml"
+	}
+	return a.Plan
+}
+
 func (a *FaultPlanArgs) plan() (provefault.Plan, error) {
 	plan := provefault.DefaultPlan()
-	name := a.Plan
 	var data []byte
 	var err error
 	if a.BuiltIn != "" {
-		name = a.BuiltIn + ".yaml"
 		data, err = BuiltInFaultPlan(a.BuiltIn)
 	} else {
 		data, err = os.ReadFile(a.Plan)
@@ -120,13 +135,41 @@ func (a *FaultPlanArgs) plan() (provefault.Plan, error) {
 		return plan, err
 	}
 	type file provefault.Plan // judged once it is whole
-	if err := config.Decode(name, data, (*file)(&plan)); err != nil {
+	if err := config.Decode(a.file(), data, (*file)(&plan)); err != nil {
 		return plan, err
 	}
 	set(&plan.Pairs, a.Pairs)
 	set(&plan.Window, provefault.Duration(a.Window))
 	set(&plan.Seed, a.Seed)
-	return plan, plan.Validate()
+	if err := plan.Validate(); err != nil {
+		return plan, a.placed(err, data)
+	}
+	return plan, nil
+}
+
+// placed gives the faults of a plan the lines of its file, unless they are those of an argument.
+func (a *FaultPlanArgs) placed(err error, data []byte) error {
+	asWritten := provefault.DefaultPlan()
+	var lines config.Errors
+	errors.As(config.Decode(a.file(), data, &asWritten), &lines)
+	var faults []error
+	for _, fault := range parts(err) {
+		place := slices.IndexFunc(lines, func(e *config.Error) bool { return e.Path+": "+e.Msg == fault.Error() })
+		if place < 0 {
+			faults = append(faults, fmt.Errorf("%s: %w", a.file(), fault))
+		} else {
+			faults = append(faults, lines[place])
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// parts are the errors that errors.Join has joined.
+func parts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 func (a *FaultPlanArgs) openReports() (reports[*provefault.Result], error) {
@@ -137,15 +180,14 @@ func (a *FaultPlanArgs) openReports() (reports[*provefault.Result], error) {
 	})
 }
 
-// widthOf is how many cells a line has on out.
+// widthOf is how many cells a line has on out; 0 if that is no terminal, where nothing needs to be cut.
 func widthOf(out io.Writer) int {
-	const unknown = 120
 	if file, ok := out.(*os.File); ok {
 		if width, _ := live.Detect(file, os.Getenv).Size(); width > 0 {
 			return width
 		}
 	}
-	return unknown
+	return 0
 }
 
 // faultProgress writes a line whenever something else happens.
@@ -195,6 +237,9 @@ func UndoFaults(ctx context.Context, journal string, out io.Writer) error {
 		for _, left := range u.Left {
 			fmt.Fprintf(out, "  left: %s\n", left)
 		}
+		if len(u.Actions)+len(u.Left) == 0 {
+			fmt.Fprintln(out, "  nothing was left of it; its journal is closed")
+		}
 	}
 	if len(undone) == 0 && err == nil {
 		fmt.Fprintln(out, "nothing to undo")
@@ -202,10 +247,25 @@ func UndoFaults(ctx context.Context, journal string, out io.Writer) error {
 	return err
 }
 
+// isFaultPlan tells whether a file is a plan, be it a wrong one.
+func isFaultPlan(file string) bool {
+	data, err := os.ReadFile(file)
+	if err != nil || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return false
+	}
+	type unjudged provefault.Plan
+	plan := unjudged(provefault.DefaultPlan())
+	err = config.Decode(file, data, &plan)
+	return err == nil && len(plan.Services)+len(plan.Faults) > 0 || slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(file))
+}
+
 // RenderFaults writes the reports that args name from a result that was kept as JSON; without any, the table.
 func RenderFaults(file string, args FaultPlanArgs, out io.Writer) error {
 	result, err := readResult(file, provereport.ReadFaultsJSON)
 	if err != nil {
+		if isFaultPlan(file) {
+			return fmt.Errorf("%s is a plan, and no result: 'dougong prove faults %s --json RESULT.json' carries it out and keeps one", file, file)
+		}
 		return err
 	}
 	rs, err := args.openReports()

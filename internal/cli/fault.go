@@ -16,6 +16,7 @@ import (
 
 	"github.com/dougong-io/dougong/internal/app"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/fault/faultadmin"
 )
 
 func newFault() *cobra.Command {
@@ -30,6 +31,7 @@ func newFault() *cobra.Command {
 		Args: args(cobra.NoArgs),
 		RunE: help,
 	}
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(newFaultList(), newFaultPoints(), newFaultSet(), newFaultApply(), newFaultClear(), newFaultKill(true), newFaultKill(false), newFaultCheck())
 	return cmd
 }
@@ -203,11 +205,15 @@ func newFaultApply() *cobra.Command {
 }
 
 func newFaultCheck() *cobra.Command {
-	return &cobra.Command{
+	var c app.FaultClient
+	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a document of rules",
-		Long:  "Says what is wrong with a document of rules, also against the default ceiling; and whether it can be kept in a file or\nin etcd, where each rule needs \"expires\".",
-		Args:  args(cobra.ExactArgs(1)),
+		Long: "Says what is wrong with a document of rules, also against the default ceiling; and whether it can be kept in a file or\n" +
+			"in etcd, where each rule needs \"expires\". Warns of rules that have expired, and, with --admin, of those that would strike no\n" +
+			"point of that process. Exit code: 0 it is good, with warnings or without; 2 it is wrong.",
+		Example: "  dougong fault check rules.json --admin http://127.0.0.1:9090",
+		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			document, err := readFaults(files[0])
 			if err == nil {
@@ -220,10 +226,44 @@ func newFaultCheck() *cobra.Command {
 			if slices.ContainsFunc(document.Rules, func(r fault.Rule) bool { return r.For > 0 }) {
 				where = "for 'dougong fault apply'; not for faults.file and etcd, where \"for\" would begin anew at each reading"
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, good %s\n", files[0], len(document.Rules), where)
-			return err
+			if _, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d rules, good %s\n", files[0], len(document.Rules), where); err != nil {
+				return err
+			}
+			var points []fault.PointStatus
+			if c.URL != "" {
+				status, err := c.Status(cmd.Context())
+				if err != nil {
+					return fmt.Errorf("the rules are good, but the points are not known: %w", err)
+				}
+				points = append([]fault.PointStatus{}, status.Points...)
+			}
+			for _, text := range ruleWarnings(document, points, time.Now()) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: %s\n", files[0], text)
+			}
+			return nil
 		},
 	}
+	addAdminFlags(cmd, &c)
+	f := cmd.Flags().Lookup("admin")
+	c.URL, f.DefValue, f.Usage = "", "", "the admin port of a process whose points the rules are to strike (default: none is asked)"
+	return cmd
+}
+
+// ruleWarnings says of which rules nobody will see anything. Points that are nil are not known.
+func ruleWarnings(d fault.Document, points []fault.PointStatus, now time.Time) (warnings []string) {
+	for i, r := range d.Rules {
+		at := fmt.Sprintf("rules[%d] (%s): ", i, r.ID)
+		if !r.Expires.IsZero() && !r.Expires.After(now) {
+			warnings = append(warnings, at+fmt.Sprintf("expired %v ago: it strikes nothing any more", now.Sub(r.Expires).Round(time.Second)))
+		}
+		if points == nil {
+			continue
+		}
+		if why := faultadmin.Unreached(r, points); why != "" {
+			warnings = append(warnings, at+"strikes nothing there: "+why)
+		}
+	}
+	return warnings
 }
 
 func readFaults(file string) (fault.Document, error) {
@@ -295,26 +335,12 @@ func tellRule(cmd *cobra.Command, c app.FaultClient, r fault.RuleStatus) error {
 	case fault.Unmatched:
 		hint := ""
 		if status, err := c.Status(cmd.Context()); err == nil {
-			hint = whyUnmatched(r.Rule, status)
+			hint = faultadmin.Unreached(r.Rule, status.Points)
 		}
-		return fmt.Errorf("%s is set, but strikes nothing: %s; 'dougong fault points' lists what there is, 'dougong fault clear %s' takes it away", r.ID, hint, r.ID)
+		if hint == "" {
+			hint = "there is no such point"
+		}
+		return fmt.Errorf("%s is set, but strikes nothing: %s\n'dougong fault points' lists what there is, 'dougong fault clear %s' takes it away", r.ID, hint, r.ID)
 	}
 	return fmt.Errorf("%s is set, but not in force: it is %s", r.ID, r.State)
-}
-
-func whyUnmatched(r fault.Rule, status fault.Status) string {
-	i := slices.IndexFunc(status.Points, func(p fault.PointStatus) bool { return p.Name == r.Point })
-	if i < 0 {
-		tells := ""
-		if len(r.Where) > 0 {
-			tells = " and tells " + whereText(r.Where)
-		}
-		return fmt.Sprintf("no point that can %s%s is called %s", r.Effect(), tells, r.Point)
-	}
-	for key := range r.Where {
-		if !slices.Contains(status.Points[i].Attributes, key) {
-			return fmt.Sprintf("the point %s does not tell %s; it tells %s", r.Point, printable(key), strings.Join(status.Points[i].Attributes, ", "))
-		}
-	}
-	return fmt.Sprintf("the point %s cannot %s", r.Point, r.Effect())
 }

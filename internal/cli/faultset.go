@@ -56,7 +56,7 @@ func newFaultSet() *cobra.Command {
 			}
 			set, err := c.Put(cmd.Context(), rule)
 			if err != nil {
-				return err
+				return beyondCeiling(err)
 			}
 			return tellRule(cmd, c, set)
 		},
@@ -114,8 +114,11 @@ func (a *faultFlags) build(cmd *cobra.Command) (fault.Rule, error) {
 	if given("probability") {
 		r.Probability = &a.probability
 	}
-	if r.For <= 0 {
+	switch {
+	case !given("for"):
 		faults = append(faults, errors.New("--for: is missing: every rule ends by itself"))
+	case r.For <= 0:
+		faults = append(faults, fmt.Errorf("--for: %v is not above 0", r.For))
 	}
 	if given("delay") || given("delay-max") || given("delay-min") {
 		r.Delay = &fault.Delay{Fixed: a.delay, Jitter: a.jitter, Distribution: fault.Distribution(a.distribution), Min: a.delayMin, Max: a.delayMax}
@@ -155,7 +158,7 @@ func (a *faultFlags) build(cmd *cobra.Command) (fault.Rule, error) {
 	}
 	faults = append(faults, a.strays(given)...)
 	if err := r.Validate(); err != nil {
-		faults = append(faults, err)
+		faults = append(faults, inFlags(err)...)
 	}
 	return r, errors.Join(faults...)
 }

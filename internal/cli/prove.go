@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dougong-io/dougong/internal/app"
-	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
 func newProve() *cobra.Command {
 	cmd := &cobra.Command{Use: "prove", Short: "Prove what services bear", Args: args(cobra.NoArgs), RunE: help}
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(newProveFaults())
 	return cmd
 }
@@ -81,12 +81,15 @@ func addFaultReportFlags(cmd *cobra.Command, a *app.FaultPlanArgs) {
 
 func runProveFaults(cmd *cobra.Command, a app.FaultPlanArgs) error {
 	// A second signal ends the program at once: what it has done is in the journal then.
-	ctx, stop := lifecycle.Signals(context.Background(), func(code int) {
+	var cleanup app.LoadCleanup
+	ctx, stop := interrupts(context.Background(), func(code int) {
+		cleanup.Run()
 		fmt.Fprintln(cmd.ErrOrStderr(), "dougong: ended at once; run 'dougong prove faults --undo'")
 		os.Exit(code)
 	})
 	defer stop()
-	verdict, err := app.ProveFaults(ctx, a, cmd.OutOrStdout())
+	a.Warnings = cmd.ErrOrStderr()
+	verdict, err := app.ProveFaults(ctx, a, cmd.OutOrStdout(), &cleanup)
 	for _, left := range verdict.Left {
 		fmt.Fprintln(cmd.ErrOrStderr(), "dougong: not undone: "+left)
 	}

@@ -53,7 +53,7 @@ func (d *Delay) validate(report func(format string, args ...any)) {
 	if d.Max > 0 && d.Fixed > d.Max {
 		report("delay.fixed: %v is more than max, %v", d.Fixed, d.Max)
 	}
-	if uniform && d.Jitter > d.Fixed {
+	if uniform && d.Fixed >= 0 && d.Jitter > d.Fixed {
 		report("delay.jitter: %v is more than fixed, %v", d.Jitter, d.Fixed)
 	}
 	if d.Jitter > 0 && !uniform && d.Distribution != Normal {

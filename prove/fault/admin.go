@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,15 +11,22 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"time"
+
+	inject "github.com/dougong-io/dougong/kit/fault"
 )
 
 // adminClient speaks to the admin port of a service. It keeps no token: the file is read for each call.
 type adminClient struct {
 	base      string
 	tokenFile string
+}
+
+// local tells whether the service is on this machine, and has its clock.
+func (a adminClient) local() bool {
+	u, err := url.Parse(a.base)
+	return err == nil && onLoopback(u.Hostname())
 }
 
 // adminPatience bounds a call to the admin port.
@@ -49,19 +57,22 @@ func (a adminClient) call(ctx context.Context, method, path string, body []byte)
 		return nil, err
 	}
 	if status >= 300 {
-		var problem struct {
-			Title  string `json:"title"`
-			Detail string `json:"detail"`
-		}
-		_ = json.Unmarshal(answer, &problem) // else it says nothing
-		detail := problem.Detail
-		if detail == "" {
-			detail = problem.Title
-		}
-		return nil, &errAnswer{status, detail}
+		return nil, refusal(status, answer)
 	}
 	return answer, nil
 }
+
+func refusal(status int, answer []byte) *errAnswer {
+	var problem struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+	}
+	_ = json.Unmarshal(answer, &problem) // else it says nothing
+	return &errAnswer{status, cmp.Or(problem.Detail, problem.Title)}
+}
+
+// errToken says that the token could not be read, so that nothing was asked.
+var errToken = errors.New("token")
 
 func (a adminClient) get(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.base, "/")+path, bytes.NewReader(body))
@@ -75,7 +86,7 @@ func (a adminClient) get(ctx context.Context, method, path string, body []byte) 
 	if a.tokenFile != "" {
 		token, err := os.ReadFile(a.tokenFile)
 		if err != nil {
-			return 0, nil, fmt.Errorf("token: %w", err)
+			return 0, nil, fmt.Errorf("%w: %w", errToken, err)
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
@@ -106,7 +117,8 @@ func (a adminClient) remove(ctx context.Context, id string) (bool, error) {
 
 // faultsStatus is what this package reads of GET /faults; a later version may say more.
 type faultsStatus struct {
-	Killed []string `json:"killed"`
+	Killed []string             `json:"killed"`
+	Points []inject.PointStatus `json:"points"`
 	Rules  []struct {
 		ID   string `json:"id"`
 		Hits uint64 `json:"hits"`
@@ -134,82 +146,4 @@ func (a adminClient) hits(ctx context.Context, id string) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s does not list rule %s", a.base, id)
-}
-
-// Signs are what a service says of itself that it does not say when it is well.
-const (
-	signSilent   = "no answer"
-	signNotReady = "not ready"
-	signCircuit  = "circuit "
-	signState    = "state "
-)
-
-// look asks a service how it is. It returns its signs, sorted; none if it is well.
-func (a adminClient) look(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(ctx, silence)
-	defer cancel()
-	status, body, err := a.get(ctx, http.MethodGet, "/readyz", nil)
-	if err != nil {
-		return []string{signSilent}
-	}
-	var signs []string
-	if status != http.StatusOK {
-		signs = append(signs, signNotReady)
-	}
-	var ready struct {
-		State string `json:"state"`
-	}
-	if json.Unmarshal(body, &ready) == nil && ready.State != "" && ready.State != "Ready" {
-		signs = append(signs, signState+ready.State)
-	}
-	if status, body, err = a.get(ctx, http.MethodGet, "/statusz", nil); err == nil && status == http.StatusOK {
-		var document any
-		if json.Unmarshal(body, &document) == nil {
-			signs = circuits(signs, document)
-		}
-	}
-	slices.Sort(signs)
-	return slices.Compact(signs)
-}
-
-// silence is how long a service may take to say how it is.
-const silence = 500 * time.Millisecond
-
-// circuits adds a sign for each state of a circuit other than closed: of members called breaker, circuit or
-// circuits, however deep.
-func circuits(signs []string, v any) []string {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			signs = circuits(signs, e)
-		}
-	case map[string]any:
-		for name, e := range v {
-			if name == "breaker" || name == "circuit" || name == "circuits" {
-				signs = states(signs, e)
-			} else {
-				signs = circuits(signs, e)
-			}
-		}
-	}
-	return signs
-}
-
-// states adds a sign for each word in v that is a state of a circuit other than closed.
-func states(signs []string, v any) []string {
-	switch v := v.(type) {
-	case string:
-		if slices.Contains([]string{"open", "half-open", "rising"}, v) {
-			signs = append(signs, signCircuit+v)
-		}
-	case []any:
-		for _, e := range v {
-			signs = states(signs, e)
-		}
-	case map[string]any:
-		for _, e := range v {
-			signs = states(signs, e)
-		}
-	}
-	return signs
 }

@@ -169,13 +169,25 @@ func (r *runner) nextFault(tries []*try, later []*row) time.Time {
 // react notes when the fault was detected, and when the service had recovered. What was decided while requests were
 // still under way is decided again, now that all have ended.
 func (r *runner) react(w *row, t *try, win *Window, next time.Time) {
-	w.Detect.Tries++
-	if !t.detected.IsZero() {
+	switch blind := r.blindIn(t.begun, t.lifted); {
+	case !t.detected.IsZero():
+		w.Detect.Tries++
 		win.Detected, win.Sign = r.rec.at(t.detected), t.sign
-		w.Detect.saw(t.detected.Sub(t.applied))
-		if !slices.Contains(w.Detect.By, t.sign) {
-			w.Detect.By = append(w.Detect.By, t.sign)
-		}
+		w.Detect.saw(t.detected.Sub(t.begun))
+		w.Detect.by(t.sign, t.step)
+	case blind != "":
+		w.Detect.nobodyKnows(blind)
+		win.Blind = blind
+	default:
+		w.Detect.Tries++
+	}
+	settled := t.settled
+	if settled.IsZero() {
+		settled = next
+	}
+	if blind := r.blindIn(settled.Add(-watchEvery), settled); blind != "" {
+		w.Recover.nobodyKnows(blind)
+		return
 	}
 	w.Recover.Tries++
 	if t.settled.IsZero() || t.gaveUp {
@@ -190,6 +202,33 @@ func (r *runner) react(w *row, t *try, win *Window, next time.Time) {
 func (r *Reactions) saw(after time.Duration) {
 	r.Seen++
 	r.Seconds = append(r.Seconds, max(after, 0).Seconds())
+}
+
+func (r *Reactions) nobodyKnows(why string) {
+	r.Unknown++
+	r.Why = why
+}
+
+// by notes a sign, and how exactly its time is known.
+func (r *Reactions) by(sign string, step time.Duration) {
+	if !slices.Contains(r.By, sign) {
+		r.By = append(r.By, sign)
+	}
+	if r.Steps == nil {
+		r.Steps = map[string]float64{}
+	}
+	r.Steps[sign] = max(r.Steps[sign], step.Round(time.Millisecond).Seconds())
+	r.Step = max(r.Step, r.Steps[sign])
+}
+
+// blindIn says why, in a stretch, it could not be read all the time what a service says of itself.
+func (r *runner) blindIn(from, to time.Time) string {
+	for _, name := range slices.Sorted(maps.Keys(r.watchers)) {
+		if why := r.watchers[name].blindIn(from, to); why != "" {
+			return name + ": " + why
+		}
+	}
+	return ""
 }
 
 // sum fills in the median and the worst.
@@ -230,6 +269,14 @@ func (r *runner) notes(res *Result) []string {
 	}
 	if late > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d windows were left out, as the generator itself was late: give it a quieter machine or a lower rate", late, windows))
+	}
+	for i := range r.plan.Services {
+		if s := &r.plan.Services[i]; r.watchers[s.Name] != nil && r.watchers[s.Name].bare {
+			notes = append(notes, s.Name+" has no /statusz in JSON: whether it detects a fault is told by /readyz alone")
+		}
+	}
+	if r.plan.Pairs < effect.MinPairs {
+		notes = append(notes, fmt.Sprintf("%d pairs a fault are too few to claim anything, whatever the faults do: it takes %d", r.plan.Pairs, effect.MinPairs))
 	}
 	for _, n := range r.loaded.Errors {
 		if n.Class == "local" {

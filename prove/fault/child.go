@@ -236,17 +236,19 @@ func (c *child) group(kind Kind) (place, error) {
 	return place{}, c.noLimit[kind]
 }
 
-// terminate asks the process to end, and ends it after the service's bound.
+// terminate asks the process to end, and ends it after the service's bound. It asks once: many programs take a second
+// SIGTERM for an order to end at once.
 func (c *child) terminate() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cmd == nil {
 		return errNoProcess
 	}
-	process := c.cmd.Process
-	if c.term == nil {
-		c.term = time.AfterFunc(or(time.Duration(c.service.Stop), defaultStop), func() { process.Kill() })
+	if c.term != nil {
+		return nil
 	}
+	process := c.cmd.Process
+	c.term = time.AfterFunc(or(time.Duration(c.service.Stop), defaultStop), func() { process.Kill() })
 	return process.Signal(sigTerm)
 }
 

@@ -23,7 +23,9 @@
 // left out, and made up for once.
 //
 // A service detects a fault when it says so itself: /readyz fails or tells another state than Ready, a circuit in
-// /statusz is not closed, or it does not answer within half a second. It is asked every 50 ms. It has recovered when
+// /statusz is not closed, or it does not answer within half a second. It is asked every 50 ms, and each sign is known
+// to no better than since it was asked before. What cannot be read is not silence: a run does not begin with a service
+// that will not say how it is, and where it ceases to, nobody knows whether it detected. It has recovered when
 // two spans of 300 ms, one after the other, are within what was normal for latency and failures, and it says
 // of itself what it said before.
 //
@@ -32,6 +34,7 @@
 // Before anything is changed, what undoes it is on the disk: a journal, one file a run, locked while the prover lives.
 // Run undoes everything when it ends, in whatever way. After a crash, Undo does: it takes rules back, continues stopped
 // processes, puts quotas back, and ends what a plan had started, which is known by a mark in its environment and by
-// when it began, never by its number alone. Undo may be called at any time and be killed itself. Rules end by
-// themselves besides, half a minute after their window.
+// when it began, never by its number alone, and in its own pid namespace only. Undo may be called at any time and be
+// killed itself. A rule whose call was cut off is looked for until it cannot arrive any more. Rules end by themselves
+// besides, half a minute after their window.
 package fault

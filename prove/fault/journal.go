@@ -48,6 +48,7 @@ type entry struct {
 	Run     string `json:"run,omitempty"`     // begin
 	Boot    string `json:"boot,omitempty"`    // begin: the boot of the system, without which a pid means nothing
 	Host    string `json:"host,omitempty"`    // begin
+	PIDs    string `json:"pids,omitempty"`    // begin: the pid namespace, out of which a pid means another process or none
 	Prover  int    `json:"prover,omitempty"`  // begin: for people; whether it lives is told by its lock
 
 	Of int `json:"of,omitempty"` // started, undone; rule: the intent by which its service was started, with which it ends
@@ -65,6 +66,8 @@ type entry struct {
 	TokenFile string    `json:"token_file,omitempty"` // rule
 	ID        string    `json:"id,omitempty"`         // rule
 	Expires   time.Time `json:"expires,omitzero"`     // rule: when it ends by itself
+
+	answered bool // rule: whether it was taken is known, so that it cannot arrive any more; not in the file
 }
 
 // ErrJournal is wrapped by errors of a journal that cannot be read or written.
@@ -97,7 +100,7 @@ func createJournal(dir, run string, now time.Time, trip func()) (*journal, error
 	}
 	j := &journal{path: filepath.Join(dir, now.UTC().Format("20060102T150405Z")+"-"+run+journalSuffix), file: file, trip: trip, undone: map[int]bool{}}
 	host, _ := os.Hostname()
-	_, err = j.write(entry{Op: opBegin, Version: journalVersion, Run: run, Boot: bootID(), Host: host, Prover: os.Getpid()})
+	_, err = j.write(entry{Op: opBegin, Version: journalVersion, Run: run, Boot: bootID(), Host: host, PIDs: pidNamespace(), Prover: os.Getpid()})
 	if err == nil {
 		if err = lockFile(file); err == nil {
 			err = os.Rename(file.Name(), j.path)

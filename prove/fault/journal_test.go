@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -384,5 +385,29 @@ func TestSignalsGoToNoGroupAndNotToInit(t *testing.T) {
 	}
 	if n, err := endMarked(context.Background(), mark("none", "such"), nil, politely); processFaults && (n != 0 || err != nil) {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// The pids of another container mean other processes here, or none: that they are not here does not say that they ended.
+func TestUndoLeavesOtherContainersToThemselves(t *testing.T) {
+	dir := t.TempDir()
+	host, _ := os.Hostname()
+	path := writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: bootID(), Host: host, PIDs: "pid:[7]"}, entry{Op: opStop, Pid: 1 << 21, Since: 1})
+	before, _ := os.ReadFile(path)
+	undone, err := Undo(t.Context(), dir)
+	if !errors.Is(err, ErrJournal) || !strings.Contains(err.Error(), "is of another container of this machine") || len(undone) != 1 || len(undone[0].Left) != 1 {
+		t.Errorf("%+v, %v", undone, err)
+	}
+	if after, _ := os.ReadFile(path); !slices.Equal(before, after) {
+		t.Errorf("the journal was changed: %s", after)
+	}
+	// After a boot they have ended with it.
+	dir = t.TempDir()
+	writeJournal(t, dir, entry{Op: opBegin, Version: journalVersion, Run: "a", Boot: "another", Host: host, PIDs: "pid:[7]"}, entry{Op: opStop, Pid: 1 << 21, Since: 1})
+	if _, err := Undo(t.Context(), dir); err != nil {
+		t.Error(err)
+	}
+	if processFaults && (pidNamespace() == "" || newJournal(t, t.TempDir(), "b").entries[0].PIDs != pidNamespace()) {
+		t.Error("the journal does not say in which pid namespace it was written")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 // lever applies a fault and lifts it, any number of times. It is used by one goroutine.
 type lever interface {
-	// apply has the fault on when it returns. An error says that it is not.
-	apply(ctx context.Context) error
+	// apply has the fault on when it returns, and says since when at the earliest. An error says that it is not.
+	apply(ctx context.Context) (since time.Time, err error)
 	// hits says how often the fault, which is on, has struck since apply. An error says that nobody knows.
 	hits(ctx context.Context) (uint64, error)
 	// lift has the fault off when it returns. It is called once after each apply, after one that failed too.
@@ -24,9 +25,9 @@ type lever interface {
 // nothing is the control's.
 type nothing struct{}
 
-func (nothing) apply(context.Context) error          { return nil }
-func (nothing) hits(context.Context) (uint64, error) { return 0, nil }
-func (nothing) lift(context.Context) error           { return nil }
+func (nothing) apply(context.Context) (time.Time, error) { return time.Now(), nil }
+func (nothing) hits(context.Context) (uint64, error)     { return 0, nil }
+func (nothing) lift(context.Context) error               { return nil }
 
 // ruleLever puts a rule at an admin port, each time under another id: then its hits are those of this time.
 type ruleLever struct {
@@ -42,32 +43,46 @@ type ruleLever struct {
 	entry entry
 }
 
-func (l *ruleLever) apply(ctx context.Context) error {
+func (l *ruleLever) apply(ctx context.Context) (since time.Time, err error) {
 	l.times++
 	l.id = fmt.Sprintf("prove-%s-%s-%d", l.r.id, l.name, l.times)
 	l.entry = entry{}
 	status, err := l.admin.faults(ctx)
 	if err != nil {
-		return fmt.Errorf("%s/faults: %w", l.admin.base, err)
+		return since, fmt.Errorf("%s/faults: %w", l.admin.base, err)
 	}
 	if len(status.Killed) > 0 {
-		return fmt.Errorf("the kill switch of %s is thrown: no rule is in force", strings.Join(status.Killed, " and "))
+		return since, fmt.Errorf("the kill switch of %s is thrown: no rule is in force", strings.Join(status.Killed, " and "))
 	}
-	rule := l.rule
-	rule.ID, rule.For = l.id, l.lasts
+	rule, expires := l.bounded(time.Now())
 	text, err := rule.MarshalJSON()
 	if err != nil {
-		return err
+		return since, err
 	}
-	e := entry{Op: opRule, Of: l.intent, Admin: l.admin.base, TokenFile: l.admin.tokenFile, ID: l.id, Expires: time.Now().Add(l.lasts + adminPatience).UTC()}
+	e := entry{Op: opRule, Of: l.intent, Admin: l.admin.base, TokenFile: l.admin.tokenFile, ID: l.id, Expires: expires.UTC()}
 	if e.N, err = l.r.journal.write(e); err != nil {
-		return err
+		return since, err
 	}
+	since = time.Now()
+	e.At = since
 	l.entry = e
-	if err := l.admin.put(ctx, l.id, text); err != nil {
-		return fmt.Errorf("the rule was not taken: %w", err)
+	err = l.admin.put(ctx, l.id, text)
+	var answer *errAnswer
+	l.entry.answered = err == nil || errors.As(err, &answer) && answer.status < http.StatusInternalServerError
+	return since, wrapped(err, "the rule was not taken")
+}
+
+// bounded is the rule with its end, and when that is at the latest. On this machine the end is a time, so that a rule
+// which arrives late ends when it would have; the clock of another may be a different one, and counts from the arrival.
+func (l *ruleLever) bounded(now time.Time) (inject.Rule, time.Time) {
+	rule := l.rule
+	rule.ID = l.id
+	if l.admin.local() {
+		rule.Expires = now.Add(l.lasts)
+		return rule, rule.Expires
 	}
-	return nil
+	rule.For = l.lasts
+	return rule, now.Add(l.lasts + adminPatience)
 }
 
 func (l *ruleLever) hits(ctx context.Context) (uint64, error) { return l.admin.hits(ctx, l.id) }
@@ -95,11 +110,12 @@ type killLever struct {
 	softly bool
 }
 
-func (l *killLever) apply(context.Context) error {
+func (l *killLever) apply(context.Context) (time.Time, error) {
+	since := time.Now()
 	if l.softly {
-		return l.child.terminate()
+		return since, l.child.terminate()
 	}
-	return l.child.signal(sigKill)
+	return since, l.child.signal(sigKill)
 }
 
 func (l *killLever) hits(context.Context) (uint64, error) { return 1, nil }
@@ -112,22 +128,22 @@ type stopLever struct {
 	entry entry
 }
 
-func (l *stopLever) apply(context.Context) error {
+func (l *stopLever) apply(context.Context) (since time.Time, err error) {
 	l.entry = entry{}
 	p, err := l.child.identity()
 	if err != nil {
-		return err
+		return since, err
 	}
 	e := entry{Op: opStop, Pid: p.pid, Since: p.since}
 	if e.N, err = l.r.journal.write(e); err != nil {
-		return err
+		return since, err
 	}
-	l.entry = e
+	l.entry, since = e, time.Now()
 	stopped, err := signalIf(p.pid, p.since, sigStop)
 	if err == nil && !stopped {
 		err = errNoProcess
 	}
-	return err
+	return since, err
 }
 
 func (l *stopLever) hits(context.Context) (uint64, error) { return 1, nil }
@@ -147,23 +163,22 @@ type limitLever struct {
 	entry entry
 }
 
-func (l *limitLever) apply(context.Context) error {
+func (l *limitLever) apply(context.Context) (since time.Time, err error) {
 	l.entry = entry{}
 	was := readLine(l.file)
 	if was == "" {
-		return fmt.Errorf("%s cannot be read", l.file)
+		return since, fmt.Errorf("%s cannot be read", l.file)
 	}
 	e := entry{Op: opQuota, File: l.file, Was: was}
-	var err error
 	if e.N, err = l.r.journal.write(e); err != nil {
-		return err
+		return since, err
 	}
-	l.entry = e
+	l.entry, since = e, time.Now()
 	written, err := writeLimit(l.file, l.value)
 	if err == nil && !written {
 		err = errors.New("the limit is so already")
 	}
-	return wrapped(err, "%s", filepath.Base(l.file))
+	return since, wrapped(err, "%s", filepath.Base(l.file))
 }
 
 func (l *limitLever) hits(context.Context) (uint64, error) { return 1, nil }

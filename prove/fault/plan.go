@@ -38,6 +38,8 @@ type Service struct {
 	Admin     string `json:"admin" doc:"URL of its admin port, for rules and for what it says of itself"`
 	TokenFile string `json:"token_file" doc:"file with the bearer token for the admin port, of roles read and fault; is read when it is needed"`
 
+	PlainToken bool `json:"plain_token" doc:"the token may go to another machine over http, where whoever is on the way can read it"`
+
 	Command     []string          `json:"command" doc:"starts it, program first; empty: it runs already, and only rules can be tried on it"`
 	Environment map[string]string `json:"environment" doc:"variables beside those of this program"`
 	Dir         string            `json:"dir" doc:"working directory"`

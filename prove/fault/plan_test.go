@@ -42,10 +42,16 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 		{func(p *Plan) { p.Services[0].Admin = "http://example.org" }, []string{"services[0].admin: example.org is not this machine; name it in allow_remote"}},
 		{func(p *Plan) { p.Load.Target = "http://example.org" }, []string{"load.target: example.org is not this machine"}},
 		{func(p *Plan) { p.Services[0].Admin = "http://me:pw@127.0.0.1:1" }, []string{"services[0].admin: holds a password; use token_file"}},
+		{func(p *Plan) {
+			p.AllowRemote, p.Services[0].Admin, p.Services[0].TokenFile = "example.org", "http://example.org:9090", "token"
+		}, []string{"services[0].admin: the token would go to example.org over http"}},
+		{func(p *Plan) { p.Load.Scenarios = []load.Scenario{{}} }, []string{"load.scenarios[0]: it has 0 steps"}},
+		{func(p *Plan) { p.Load.Streams = 4 }, []string{"load.streams: http1 carries one request at a time"}},
+		{func(p *Plan) { p.Load.Protocol = "smtp" }, []string{"load.target: protocol \"smtp\" is none of"}},
 		{func(p *Plan) { p.Services[1].Name = "front" }, []string{`services[1].name: "front" is taken`, `faults[1].service: "own" is none of the services`}},
 		{func(p *Plan) { p.Services[1].Environment = map[string]string{"A=B": ""} }, []string{`services[1].environment: "A=B" cannot be set`}},
 		{func(p *Plan) { p.Faults[1].Service = "front" }, []string{"faults[1].service: the plan does not start front, so it cannot be hurt by kill"}},
-		{func(p *Plan) { p.Faults[1].Service = "" }, []string{"faults[1].service: the plan does not start front"}},
+		{func(p *Plan) { p.Faults[1].Service = "" }, []string{"faults[1]: the plan does not start front"}},
 		{func(p *Plan) { p.Faults[1].Stop = true }, []string{"faults[1]: does 2 things"}},
 		{func(p *Plan) { p.Faults[1].Kill = false }, []string{"faults[1]: does nothing"}},
 		{func(p *Plan) { p.Faults[1].Name = "slow" }, []string{`faults[1].name: "slow" is taken`}},
@@ -72,6 +78,21 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 		}
 		if _, err := Run(t.Context(), p, Options{Journal: t.TempDir()}); !errors.Is(err, ErrPlan) {
 			t.Errorf("Run: %v, want ErrPlan", err)
+		}
+	}
+}
+
+// A token may go where nobody listens on the way, or where the plan says that it may.
+func TestTokensStayOffTheOpenNetwork(t *testing.T) {
+	for _, c := range []struct {
+		admin string
+		plain bool
+	}{{"http://127.0.0.1:9090", false}, {"http://[::1]:{port:admin}", false}, {"https://example.org:9090", false}, {"http://example.org:9090", true}} {
+		p := goodPlan()
+		p.AllowRemote, p.Services[0].TokenFile = "example.org", "token"
+		p.Services[0].Admin, p.Services[0].PlainToken = c.admin, c.plain
+		if err := p.Validate(); err != nil {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

@@ -36,6 +36,12 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
+// pidNamespace names the pid namespace of this process (pid_namespaces(7)): containers have their own.
+func pidNamespace() string {
+	name, _ := os.Readlink("/proc/self/ns/pid") // else it is unknown
+	return name
+}
+
 // identity names a process for the life of the system's boot, as a pid alone does not.
 type identity struct {
 	pid   int

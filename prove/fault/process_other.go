@@ -23,6 +23,8 @@ func mark(run, service string) string { return markVariable + "=" + run + "/" + 
 
 func bootID() string { return "" }
 
+func pidNamespace() string { return "" }
+
 type identity struct {
 	pid   int
 	since uint64

@@ -71,7 +71,7 @@ type Row struct {
 	// A fault without a hit has no effect, whatever the windows say.
 	Hits    uint64    `json:"hits"`
 	Died    int       `json:"died,omitempty"` // on-windows in which the process ended by itself, and took with it what it had counted
-	Detect  Reactions `json:"detect"`         // from the fault being on until the service said so itself
+	Detect  Reactions `json:"detect"`         // from the fault being put on until the service said so itself
 	Recover Reactions `json:"recover"`        // from the fault being off until latency, errors and state were as before
 
 	Windows []Window `json:"windows"` // in the order in which they ran
@@ -90,14 +90,21 @@ const (
 
 // Reactions are times that were taken once an application of the fault.
 type Reactions struct {
-	Tries   int       `json:"tries"`        // how often it could have been seen
+	Tries   int       `json:"tries"`        // how often it could have been seen, and it is known whether it was
 	Seen    int       `json:"seen"`         // how often it was: Tries-Seen is "not detected" or "not recovered"
 	Seconds []float64 `json:"seconds"`      // each that was seen, in order
 	Median  float64   `json:"median_s"`     // of Seconds; 0 if there is none
 	Worst   float64   `json:"worst_s"`      // of Seconds; 0 if there is none
 	Bound   float64   `json:"bound_s"`      // how long was waited at most
 	By      []string  `json:"by,omitempty"` // the signs by which it was seen, such as "state Degraded" or "circuit open"
-	Step    float64   `json:"resolution_s"` // times are known to no better than this
+	Step    float64   `json:"resolution_s"` // times are known to no better than this, in the worst case
+
+	// Steps are the resolutions of each sign in By, as they were: a service that is silent is known to be after the time
+	// that it may take to answer only.
+	Steps map[string]float64 `json:"resolution_by_sign_s,omitempty"`
+
+	Unknown int    `json:"unknown,omitempty"` // how often, beside Tries, nobody can tell, as it could not be read what the service says of itself
+	Why     string `json:"why,omitempty"`     // why it could not
 }
 
 // Window is one window of a fault.
@@ -106,10 +113,11 @@ type Window struct {
 	On        bool    `json:"on"`
 	From      float64 `json:"from"`
 	To        float64 `json:"to"`
-	Applied   float64 `json:"applied,omitempty"`   // on: when the fault was on
+	Applied   float64 `json:"applied,omitempty"`   // on: when the fault was on for certain
 	Lifted    float64 `json:"lifted,omitempty"`    // on: when it was off again
 	Detected  float64 `json:"detected,omitempty"`  // on: when the service said so; 0 is never
 	Sign      string  `json:"sign,omitempty"`      // on: by what
+	Blind     string  `json:"blind,omitempty"`     // on: why it is not known whether the service said so
 	Recovered float64 `json:"recovered,omitempty"` // on: when all was as before; 0 is never within the bound
 	Hits      uint64  `json:"hits,omitempty"`
 	Whole     bool    `json:"whole"`         // it ran to its end, and the generator was not late in it

@@ -14,6 +14,7 @@ import (
 
 	inject "github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/prove/load"
+	"github.com/dougong-io/dougong/prove/load/schedule"
 )
 
 // ErrTarget is wrapped by errors that say that a service could not be started or spoken to before anything was done
@@ -34,9 +35,10 @@ type Options struct {
 	// Version of the calling program, for the result.
 	Version string
 
-	trip    func() // is called before and after each entry of the journal; for tests of what is left after a crash there
-	anyLate bool   // windows count however late the generator was; for tests on machines that are busy
-	orphans bool   // processes are not to end with the prover; for tests of what is left then
+	trip    func()        // is called before and after each entry of the journal; for tests of what is left after a crash there
+	anyLate bool          // windows count however late the generator was; for tests on machines that are busy
+	loadFor time.Duration // load ends then, if it is set; for tests of what a run does that outlasts it
+	orphans bool          // processes are not to end with the prover; for tests of what is left then
 }
 
 // Progress is a look at a run while it goes on.
@@ -151,6 +153,9 @@ func (r *runner) carryOut(ctx context.Context) error {
 	if err := r.startServices(ctx); err != nil {
 		return err
 	}
+	if err := r.checkPoints(ctx); err != nil {
+		return err
+	}
 	watching, stopWatching := context.WithCancel(context.Background())
 	var watchers sync.WaitGroup
 	for _, w := range r.watchers {
@@ -163,9 +168,17 @@ func (r *runner) carryOut(ctx context.Context) error {
 	defer stopLoad()
 	var loadErr error
 	loadEnded := make(chan struct{})
+	// Without load there is nothing to measure: the faults end with it.
+	ctx, endFaults := context.WithCancelCause(ctx)
+	defer endFaults(nil)
+	loadPlan := r.plan.loadPlan()
+	if r.opt.loadFor > 0 {
+		loadPlan.Open = schedule.Constant(r.plan.Load.Rate, r.opt.loadFor)
+	}
 	go func() {
 		defer close(loadEnded)
-		r.loaded, loadErr = load.Run(loading, *r.plan.loadPlan(), load.Options{
+		defer endFaults(errLoadEnded)
+		r.loaded, loadErr = load.Run(loading, *loadPlan, load.Options{
 			Version: r.opt.Version, Ended: r.rec.ended, Mark: r.mark, Progress: r.show,
 			Began: func(at time.Time) {
 				r.zero = at
@@ -185,7 +198,7 @@ func (r *runner) carryOut(ctx context.Context) error {
 	stopLoad()
 	<-loadEnded
 	if loadErr != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errLoadEnded) {
 			return fmt.Errorf("interrupted before a fault was tried: %w", ctx.Err())
 		}
 		return fmt.Errorf("%w: %w", ErrTarget, loadErr)
@@ -212,12 +225,15 @@ func (r *runner) startServices(ctx context.Context) error {
 		w := &watcher{name: s.Name, admin: admin, tell: func(text string) { r.note("state", text) }}
 		r.watchers[s.Name] = w
 		if len(s.Command) == 0 {
-			signs := admin.look(ctx)
+			signs := admin.look(ctx, false).signs
 			if ctx.Err() != nil {
 				return fmt.Errorf("interrupted before a fault was tried: %w", ctx.Err())
 			}
 			if slices.Contains(signs, signSilent) || slices.Contains(signs, signNotReady) {
 				return fmt.Errorf("%w: %s at %s: %s", ErrTarget, s.Name, s.Admin, strings.Join(signs, ", "))
+			}
+			if err := w.prepare(ctx); err != nil {
+				return err
 			}
 			continue
 		}
@@ -233,6 +249,9 @@ func (r *runner) startServices(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrTarget, err)
 		}
 		if err := r.ready(ctx, c, admin); err != nil {
+			return err
+		}
+		if err := w.prepare(ctx); err != nil {
 			return err
 		}
 	}
@@ -274,7 +293,7 @@ func (r *runner) ready(ctx context.Context, c *child, admin adminClient) error {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for {
-		signs := admin.look(ctx)
+		signs := admin.look(ctx, false).signs
 		if !slices.Contains(signs, signSilent) && !slices.Contains(signs, signNotReady) {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -314,5 +315,65 @@ func TestNothingIsLeftOfAProcessThatHasStartedOthers(t *testing.T) {
 	}
 	if left := processesOf(t, result.Run); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
+	}
+}
+
+// Rows of nothing are no rows: load that ends before the faults do is an error.
+func TestLoadThatEndsBeforeTheFaultsIsSaid(t *testing.T) {
+	p, s := inProcess(t)
+	p.Faults = []Fault{{Name: "slow", Rule: delay(time.Millisecond)}, {Name: "slower", Rule: delay(2 * time.Millisecond)}}
+	p.Pairs = 20
+	result, err := Run(t.Context(), p, Options{Journal: t.TempDir(), anyLate: true, loadFor: 3500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.End != EndBroken || !strings.HasPrefix(result.Reason, "load ended after 3s, before every fault was tried") && !strings.HasPrefix(result.Reason, "load ended after 4s") {
+		t.Errorf("%s: %s", result.End, result.Reason)
+	}
+	if result.Rows[0].Pairs > 3 || result.Rows[1].Status != StatusNotTried {
+		t.Errorf("%s; %s", line(&result.Rows[0]), line(&result.Rows[1]))
+	}
+	if left := s.set.Status().Rules; len(left) > 0 {
+		t.Errorf("%+v", left)
+	}
+}
+
+func TestTooFewPairsAreNoted(t *testing.T) {
+	p, _ := inProcess(t)
+	p.Warmup = Duration(time.Second)
+	p.Faults = []Fault{{Name: "slow", Rule: delay(time.Millisecond)}}
+	if notes := carriedOut(t, p).Notes; !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "2 pairs a fault are too few to claim anything") }) {
+		t.Errorf("%q", notes)
+	}
+}
+
+// A process that is asked to end may take its time: a second SIGTERM would tell it to end at once.
+func TestProcessesAreAskedToEndOnce(t *testing.T) {
+	if !processFaults {
+		t.Skip(errNoProcesses)
+	}
+	dir := t.TempDir()
+	ready, asked := filepath.Join(dir, "ready"), filepath.Join(dir, "asked")
+	c := &child{
+		service: &Service{Name: "a", Command: []string{"sh", "-c", `trap 'echo once >>"$1"; ended=yes' TERM; : >"$0"; while [ -z "$ended" ]; do sleep 0.01; done; sleep 0.3`, ready, asked}},
+		run:     newRun(), journal: newJournal(t, dir, "a"), starter: newStarter(), tell: func(string) {},
+	}
+	defer c.starter.close()
+	if err := c.begin(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(ready); err == nil {
+			break
+		}
+		if time.Since(begin) > 30*time.Second {
+			t.Fatal("it does not start")
+		}
+	}
+	if err := c.end(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(asked); string(text) != "once\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

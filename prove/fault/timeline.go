@@ -31,10 +31,12 @@ type try struct {
 	whole bool // it ran to its end
 	why   string
 
-	applied, lifted time.Time
+	begun           time.Time // since when the fault may have been on
+	applied, lifted time.Time // since when it was, and since when it was not
 	detected        time.Time
 	sign            string
-	from            time.Time // from when recovery counts
+	step            time.Duration // how exactly detected is known
+	from            time.Time     // from when recovery counts
 	hits            uint64
 	unknownHits     bool
 	died            bool // the process ended by itself while the fault was on
@@ -49,6 +51,9 @@ type try struct {
 
 // errBroken says that the target did not come back.
 var errBroken = errors.New("the target did not come back")
+
+// errLoadEnded is the cause of a context that ended because load did.
+var errLoadEnded = errors.New("load ended")
 
 // timeline runs all windows of all faults.
 func (r *runner) timeline(ctx context.Context) {
@@ -73,6 +78,9 @@ func (r *runner) timeline(ctx context.Context) {
 	switch {
 	case err == nil:
 		r.end, r.reason = EndFinished, ""
+	case errors.Is(context.Cause(ctx), errLoadEnded):
+		r.end, r.reason = EndBroken, fmt.Sprintf("%v after %s, before every fault was tried: services were slower to start and to recover than the plan foresees; raise their start, or recover, or try fewer faults at a time",
+			errLoadEnded, time.Since(r.zero).Round(time.Second))
 	case ctx.Err() != nil:
 	default:
 		r.end, r.reason = EndBroken, err.Error()
@@ -185,6 +193,9 @@ func (r *runner) window(ctx context.Context, t *try, from time.Time) error {
 	t.whole = err == nil
 	if err != nil {
 		t.why = "the run was interrupted"
+		if errors.Is(context.Cause(ctx), errLoadEnded) {
+			t.why = errLoadEnded.Error()
+		}
 	}
 	return err
 }
@@ -204,7 +215,7 @@ func (r *runner) on(ctx context.Context, w *row, l lever, t *try) (refused, err 
 	}
 	ends := r.ends(w)
 	begin := time.Now()
-	refused = l.apply(ctx)
+	t.begun, refused = l.apply(ctx)
 	t.applied = time.Now()
 	if once {
 		t.applied = begin
@@ -268,14 +279,15 @@ func (r *runner) noteFault(w *row, kind string) {
 	}
 }
 
-// detect finds the first sign that a service gave of the fault while it was on.
+// detect finds the first sign that a service gave of the fault while it was on, or may have been: a rule is in force
+// before the call that puts it is answered.
 func (r *runner) detect(w *row, t *try) {
 	for _, name := range slices.Sorted(maps.Keys(r.watchers)) {
-		at, sign, ok := r.watchers[name].firstNew(t.applied, t.before[name])
-		if !ok || at.After(t.lifted) || !t.detected.IsZero() && !at.Before(t.detected) {
+		c, sign, ok := r.watchers[name].firstNew(t.begun, t.before[name])
+		if !ok || c.at.After(t.lifted) || !t.detected.IsZero() && !c.at.Before(t.detected) {
 			continue
 		}
-		t.detected, t.sign = at, sign
+		t.detected, t.sign, t.step = c.at, sign, c.at.Sub(c.since)
 		if len(r.watchers) > 1 {
 			t.sign = name + ": " + sign
 		}
@@ -325,7 +337,8 @@ func (r *runner) serves(w *row, t *try) bool {
 	}
 	now := time.Now()
 	for name, watcher := range r.watchers {
-		if _, ok := watcher.wellBy(t.from, now, t.before[name]); !ok {
+		// Of one that cannot be asked, what it said last says nothing.
+		if _, ok := watcher.wellBy(t.from, now, t.before[name]); !ok && watcher.blindIn(now.Add(-watchEvery), now) == "" {
 			return false
 		}
 	}

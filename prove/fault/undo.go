@@ -79,6 +79,11 @@ func undoFile(ctx context.Context, path string) (*Undone, error) {
 		u.Left = []string{err.Error()}
 		return u, err
 	}
+	if begin.Boot == bootID() && begin.PIDs != "" && begin.PIDs != pidNamespace() {
+		err := fmt.Errorf("%w %s: is of another container of this machine (host name %s, %s), whose processes cannot be told from here: undo it there; if that container is gone, its processes are too, and this file can be removed", ErrJournal, path, begin.Host, begin.PIDs)
+		u.Left = []string{err.Error()}
+		return u, err
+	}
 	r := reverter{journal: j, run: begin.Run, thisBoot: begin.Boot == bootID(), did: func(text string) { u.Actions = append(u.Actions, text) }}
 	if err := r.all(ctx); err != nil {
 		u.Left = strings.Split(err.Error(), "\n")
@@ -175,12 +180,37 @@ func (r *reverter) rule(ctx context.Context, e entry) (string, error) {
 			return "", nil
 		}
 	}
-	admin := adminClient{base: e.Admin, tokenFile: e.TokenFile}
-	was, err := admin.remove(ctx, e.ID)
+	was, err := r.takeBack(ctx, e)
 	if err != nil && !e.Expires.IsZero() && time.Now().After(e.Expires) {
 		return "", nil
 	}
 	return said(was, "rule %s taken back from %s", e.ID, e.Admin), wrapped(err, "rule %s cannot be taken back; it ends by itself at %s", e.ID, e.Expires.Format(time.RFC3339))
+}
+
+// lateArrival is for how long after its call began a rule may arrive whose call was cut off: the call ends after
+// adminPatience, and what was sent by then is waited for as long again.
+const lateArrival = 2 * adminPatience
+
+// takeBack removes a rule. One whose call was cut off may not have arrived yet: it is looked for again and again until
+// it has, or could not any more.
+func (r *reverter) takeBack(ctx context.Context, e entry) (was bool, err error) {
+	admin := adminClient{base: e.Admin, tokenFile: e.TokenFile}
+	for {
+		was, err = admin.remove(ctx, e.ID)
+		if was || err != nil || e.answered || !sinceLess(e.At, lateArrival) {
+			return was, err
+		}
+		if err := pause(ctx, watchEvery); err != nil {
+			return false, err
+		}
+	}
+}
+
+// sinceLess tells whether less than a time has passed since another. Of a time to come, by a clock that was put back,
+// nothing is waited for.
+func sinceLess(at time.Time, d time.Duration) bool {
+	passed := time.Since(at)
+	return passed >= 0 && passed < d
 }
 
 // alive tells whether there is a process that was started by the intent n.

@@ -87,11 +87,12 @@ func TestRecoveryIsWhenTheLoadIsAsBefore(t *testing.T) {
 		p := shortPlan()
 		p.Load.Rate = 100
 		w := &watcher{name: "a"}
-		w.saw(rec.zero, nil)
-		if c.well > 0 {
-			w.saw(rec.zero.Add(9*time.Second), []string{signNotReady})
-			w.saw(rec.zero.Add(c.well), nil)
+		for at, signs := range map[time.Duration][]string{9 * time.Second: {signNotReady}, c.well: nil} {
+			if c.well > 0 {
+				w.changes = append(w.changes, change{at: rec.zero.Add(at), signs: signs})
+			}
 		}
+		slices.SortFunc(w.changes, func(a, b change) int { return a.at.Compare(b.at) })
 		r := &runner{plan: &p, rec: rec, watchers: map[string]*watcher{"a": w}, normal: []stretch{{rec.zero, rec.zero.Add(8 * time.Second)}}}
 		try := &try{from: rec.zero.Add(lifted), before: map[string][]string{}, band: r.usual()}
 		end := rec.zero.Add(20 * time.Second)
@@ -179,12 +180,12 @@ func TestSignsAreWhatAServiceDoesNotSayWhenItIsWell(t *testing.T) {
 		})
 		mux.HandleFunc("/statusz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(c.statusz)) })
 		admin := adminClient{base: listen(t, mux)[0]}
-		if got := strings.Join(admin.look(context.Background()), "; "); got != want {
+		if got := strings.Join(admin.look(context.Background(), true).signs, "; "); got != want {
 			t.Errorf("%s, %s: %q, want %q", c.readyz, c.statusz, got, want)
 		}
 	}
-	if got := (adminClient{base: "http://127.0.0.1:1"}).look(context.Background()); !slices.Equal(got, []string{signSilent}) {
-		t.Errorf("of nobody: %q", got)
+	if got := (adminClient{base: "http://127.0.0.1:1"}).look(context.Background(), true); !slices.Equal(got.signs, []string{signSilent}) || got.blind != nil {
+		t.Errorf("of nobody: %+v", got)
 	}
 }
 
@@ -193,16 +194,16 @@ func TestWatcherKeepsWhatChanged(t *testing.T) {
 	at := func(s int) time.Time { return zero.Add(time.Duration(s) * time.Second) }
 	w := &watcher{name: "a"}
 	for i, signs := range [][]string{nil, nil, {"state Degraded"}, {"circuit open", "state Degraded"}, {"state Degraded"}, nil} {
-		w.saw(at(i), signs)
+		w.saw(at(i).Add(-time.Millisecond), at(i), look{signs: signs})
 	}
 	if len(w.changes) != 5 {
 		t.Errorf("%+v", w.changes)
 	}
-	if got, sign, ok := w.firstNew(at(1), nil); !ok || got != at(2) || sign != "state Degraded" {
-		t.Error(got, sign, ok)
+	if c, sign, ok := w.firstNew(at(1), nil); !ok || c.at != at(2) || sign != "state Degraded" {
+		t.Error(c, sign, ok)
 	}
-	if got, sign, ok := w.firstNew(at(1), []string{"state Degraded"}); !ok || got != at(3) || sign != "circuit open" {
-		t.Error(got, sign, ok)
+	if c, sign, ok := w.firstNew(at(1), []string{"state Degraded"}); !ok || c.at != at(3) || sign != "circuit open" {
+		t.Error(c, sign, ok)
 	}
 	if _, _, ok := w.firstNew(at(4), []string{"state Degraded"}); ok {
 		t.Error("a sign that was known is news")
@@ -316,5 +317,52 @@ func TestTimelineJoinsBins(t *testing.T) {
 	}
 	if points, each := r.points(3 * time.Hour); len(points) > maxPoints || each != 4*time.Second {
 		t.Error(len(points), each)
+	}
+}
+
+func TestWatcherKnowsWhenItWasBlind(t *testing.T) {
+	zero := time.Now()
+	at := func(ms int) time.Time { return zero.Add(time.Duration(ms) * time.Millisecond) }
+	w := &watcher{name: "a"}
+	saw := func(asked, answered int, l look) { w.saw(at(asked), at(answered), l) }
+	saw(0, 5, look{signs: []string{"circuit open"}})
+	saw(50, 55, look{blind: errNoJSON, signs: []string{"state Degraded"}})
+	saw(100, 105, look{blind: errNoJSON})
+	if got := w.now(); !slices.Equal(got, []string{"circuit open"}) {
+		t.Errorf("a circuit that cannot be seen is taken for %q", got)
+	}
+	saw(150, 155, look{})
+	saw(200, 700, look{signs: []string{signSilent}})
+	for _, c := range []struct {
+		from, to int
+		blind    bool
+	}{{-9, -1, false}, {-9, 10, true}, {60, 70, true}, {140, 150, true}, {156, 900, false}} {
+		if got := w.blindIn(at(c.from), at(c.to)); (got != "") != c.blind {
+			t.Errorf("from %d to %d: %q", c.from, c.to, got)
+		}
+	}
+	// The time of a sign is known to no better than since it was asked before.
+	if c, sign, ok := w.firstNew(at(160), nil); !ok || sign != signSilent || c.at.Sub(c.since) != 550*time.Millisecond {
+		t.Errorf("%+v, %s, %v", c, sign, ok)
+	}
+}
+
+// A rule is in force before the call that puts it is answered, and so may be its detection.
+func TestDetectionBeforeThePutIsAnsweredCounts(t *testing.T) {
+	rec := filled(3*time.Second, func(time.Duration) time.Duration { return 2 * time.Millisecond })
+	at := func(ms int) time.Time { return rec.zero.Add(time.Duration(ms) * time.Millisecond) }
+	w := &watcher{name: "a"}
+	w.saw(at(0), at(5), look{})
+	w.saw(at(950), at(1020), look{signs: []string{"state Degraded"}})
+	p := shortPlan()
+	r := &runner{plan: &p, rec: rec, watchers: map[string]*watcher{"a": w}}
+	try := &try{on: true, begun: at(1000), applied: at(1060), lifted: at(2000), from: at(2000), before: map[string][]string{}}
+	r.detect(&row{}, try)
+	made := &row{Row: Row{Kind: KindRule}}
+	r.react(made, try, new(Window), at(3000))
+	d := made.Detect
+	d.sum()
+	if d.Tries != 1 || d.Seen != 1 || d.Median != 0.02 || d.Step != 1.02 || d.Steps["state Degraded"] != 1.02 {
+		t.Errorf("%+v", d)
 	}
 }

@@ -120,6 +120,8 @@ func (p *Plan) validateServices(v *validator) map[string]*Service {
 		byName[s.Name] = s
 		if err := p.checkURL(s.Admin, "http", "https"); err != nil {
 			v.fault(at+".admin", "%w", err)
+		} else if host := overHTTP(s.Admin); s.TokenFile != "" && host != "" && !s.PlainToken {
+			v.fault(at+".admin", "the token would go to %s over http, for whoever is on the way to read; use https, or allow it with plain_token: true", host)
 		}
 		for _, d := range []struct {
 			name string
@@ -169,6 +171,15 @@ func (p *Plan) checkURL(text string, schemes ...string) error {
 	return nil
 }
 
+// overHTTP is the host of another machine that a URL speaks to without encryption; "" if it does not.
+func overHTTP(text string) string {
+	u, err := url.Parse(anyPort.ReplaceAllString(text, "1"))
+	if err != nil || u.Scheme != "http" || onLoopback(u.Hostname()) {
+		return ""
+	}
+	return u.Hostname()
+}
+
 func onLoopback(host string) bool {
 	if host == "localhost" {
 		return true
@@ -179,9 +190,11 @@ func onLoopback(host string) bool {
 
 func (p *Plan) validateLoad(v *validator) {
 	l := &p.Load
-	if err := p.checkURL(l.Target, "http", "https", "ws", "wss", "grpc", "grpcs"); err != nil {
+	err := p.checkURL(l.Target, "http", "https", "ws", "wss", "grpc", "grpcs")
+	if err != nil {
 		v.fault("load.target", "%w", err)
 	}
+	p.validateAsLoaded(v, err == nil)
 	if !(l.Rate >= 1 && l.Rate <= maxRate) {
 		v.fault("load.rate", "%v is not between 1 and %d requests a second", l.Rate, maxRate)
 	}
@@ -200,6 +213,35 @@ func (p *Plan) validateLoad(v *validator) {
 	if l.Connections < 1 || l.Connections > 10_000 {
 		v.fault("load.connections", "%d is not between 1 and 10000", l.Connections)
 	}
+}
+
+// validateAsLoaded reports what prove/load finds wrong with what is its own.
+func (p *Plan) validateAsLoaded(v *validator, target bool) {
+	lp := p.loadPlan()
+	lp.Target = anyPort.ReplaceAllString(lp.Target, "1")
+	for _, err := range leaves(lp.Validate()) {
+		field, _, _ := strings.Cut(err.Error(), ":")
+		part, _, _ := strings.Cut(field, "[")
+		if part == "scenarios" || part == "streams" || part == "rows" || part == "target" && target {
+			v.faults = append(v.faults, fmt.Errorf("load.%w", err))
+		}
+	}
+}
+
+// leaves takes joined errors apart.
+func leaves(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
+	}
+	var all []error
+	for _, err := range joined.Unwrap() {
+		all = append(all, leaves(err)...)
+	}
+	return all
 }
 
 // errNoProcesses is why a plan cannot have processes on some systems.
@@ -224,7 +266,11 @@ func (f *Fault) validate(v *validator, at string, services map[string]*Service) 
 	case service == nil:
 		v.fault(at+".service", "%q is none of the services", f.Service)
 	case kinds[0] != KindRule && len(service.Command) == 0:
-		v.fault(at+".service", "the plan does not start %s, so it cannot be hurt by %s", service.Name, kinds[0])
+		field := at + ".service"
+		if f.Service == "" {
+			field = at
+		}
+		v.fault(field, "the plan does not start %s, so it cannot be hurt by %s", service.Name, kinds[0])
 	}
 	if f.CPU != 0 && !(f.CPU >= 0.01 && f.CPU <= maxProcessors && !math.IsNaN(f.CPU)) {
 		v.fault(at+".cpu", "%v is not between 0.01 and %d processors", f.CPU, maxProcessors)

@@ -66,6 +66,73 @@ func TestFaultsReadAsTheyShould(t *testing.T) {
 	golden(t, "faults.html", main)
 }
 
+// What is no terminal has room for everything.
+func TestTextWithoutATerminalIsWhole(t *testing.T) {
+	r := sampleFaults()
+	r.Rows[1].Name = "a name that is much longer than the column of names"
+	var out bytes.Buffer
+	if err := WriteFaultsText(&out, r, 0); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if strings.Contains(line, "   fault ") && (!strings.Contains(line, "Δ p50") || !strings.Contains(line, "hits")) {
+			t.Errorf("a table of its own: %q", line)
+		}
+	}
+	if strings.Contains(out.String(), "…") || !strings.Contains(out.String(), r.Rows[1].Name+"  ") {
+		t.Errorf("cut:\n%s", &out)
+	}
+}
+
+func TestHeadlineSaysOfWhatItCannotBeTold(t *testing.T) {
+	row := func(v effect.Verdict, claims ...effect.Measure) fault.Row {
+		return fault.Row{Kind: fault.KindRule, Status: fault.StatusMeasured, Effect: effect.Effect{Verdict: v, Claims: claims}}
+	}
+	few, none, some := row(effect.TooFew), row(effect.NotClaimed), row(effect.Claimed, effect.P50)
+	for _, c := range []struct {
+		rows []fault.Row
+		want string
+	}{
+		{nil, "No fault was tried"},
+		{[]fault.Row{few}, "Whether the fault had an effect cannot be told"},
+		{[]fault.Row{few, few}, "Whether the 2 faults had an effect cannot be told"},
+		{[]fault.Row{few, none, some}, "1 of 3 faults had an effect; of 1 it cannot be told"},
+		{[]fault.Row{none, some}, "1 of 2 faults had an effect"},
+		{[]fault.Row{some}, "The fault had an effect"},
+		{[]fault.Row{none, {Kind: fault.KindControl}}, "No effect is claimed of the fault"},
+	} {
+		if got := headline(&fault.Result{Rows: c.rows}); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestWhatNobodySawIsNotCalledUndetected(t *testing.T) {
+	for _, c := range []struct {
+		of         fault.Reactions
+		text, note string
+	}{
+		{fault.Reactions{}, "–", ""},
+		{fault.Reactions{Tries: 8, Bound: 3.5}, "not detected", "0 of 8, in 3.50\u00a0s"},
+		{fault.Reactions{Tries: 5, Unknown: 3}, "not known", "0 of 8, 3 not known"},
+		{fault.Reactions{Unknown: 8}, "not known", "0 of 8, 8 not known"},
+		{fault.Reactions{Tries: 5, Seen: 1, Unknown: 3, Median: 0.35}, "0.35\u00a0s", "1 of 8, 3 not known"},
+	} {
+		if got := reaction(c.of, "not detected"); got.Text != c.text || got.Note != c.note {
+			t.Errorf("%+v: %+v", c.of, got)
+		}
+	}
+	r := sampleFaults()
+	r.Rows[1].Detect.Unknown, r.Rows[1].Detect.Why = 3, "inference: /statusz: status 403"
+	r.Rows[2].Detect.Steps = map[string]float64{"circuit open": 0.052}
+	page := faultsHTML(t, r)
+	for _, want := range []string{"in 3 windows it is not known whether it was detected: inference: /statusz: status 403", "circuit open, to 0.05\u00a0s"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
 func TestTextFitsItsTerminal(t *testing.T) {
 	for _, width := range []int{60, 80, 100, 132, 200} {
 		for _, line := range textTable(faultRows(sampleFaults()), width) {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -41,7 +42,8 @@ func WriteFaultsMarkdown(w io.Writer, r *fault.Result) error {
 }
 
 // WriteFaultsText writes the effect table for a terminal of width cells, without colours: a fault a row, its intervals
-// below. Columns in which nothing happened are left out; those that do not fit stand in a further table.
+// below. Columns in which nothing happened are left out; those that do not fit stand in a further table. Without a width,
+// which is 0, everything stands in one, and whole.
 func WriteFaultsText(w io.Writer, r *fault.Result, width int) error {
 	rows := faultRows(r)
 	table := textTable(rows, width)
@@ -78,7 +80,11 @@ func textTable(rows []faultRow, width int) []string {
 	for i := range rows {
 		name = max(name, utf8.RuneCountInString(cleaned(rows[i].Name)))
 	}
-	name = min(name, 24)
+	if width > 0 {
+		name = min(name, 24)
+	} else {
+		width = math.MaxInt
+	}
 	var table []string
 	for columns := textColumns(rows); len(columns) > 0; {
 		used, n := name+3, 0
@@ -149,7 +155,7 @@ func textColumns(rows []faultRow) []column {
 // brief is a reaction without its worst time, which the other reports have.
 func brief(c cell) cell {
 	c.Note, _, _ = strings.Cut(c.Note, ",")
-	if strings.HasPrefix(c.Text, "not ") {
+	if strings.HasPrefix(c.Text, "not ") && c.Text != "not known" {
 		c.Text = "never"
 	}
 	return c

@@ -21,7 +21,8 @@ type faultRow struct {
 	P50, P99                         cell
 	Timeouts, Errors, Degraded, Lost cell
 	Detected, Recovered              cell
-	Applied                          string // hits, or how often a process was meddled with
+	By                               []string // the signs by which it was detected, and how exactly the time of each is known
+	Applied                          string   // hits, or how often a process was meddled with
 }
 
 // cell is a figure and what stands below it in small.
@@ -62,6 +63,20 @@ func faultRows(r *fault.Result) []faultRow {
 		f.Verdict, f.Why, f.Mark = verdict(row)
 		if row.Died > 0 {
 			f.Why = joined(f.Why, fmt.Sprintf("the process died of it in %d windows", row.Died))
+		}
+		for _, unknown := range []struct {
+			of   *fault.Reactions
+			what string
+		}{{&row.Detect, "was detected"}, {&row.Recover, "was recovered from"}} {
+			if unknown.of.Unknown > 0 {
+				f.Why = joined(f.Why, fmt.Sprintf("in %d windows it is not known whether it %s: %s", unknown.of.Unknown, unknown.what, unknown.of.Why))
+			}
+		}
+		for _, sign := range row.Detect.By {
+			if step := row.Detect.Steps[sign]; step > 0 {
+				sign += ", to " + took(step)
+			}
+			f.By = append(f.By, sign)
 		}
 		rows[i] = f
 	}
@@ -156,14 +171,19 @@ func shares(d *effect.Difference) cell {
 
 func reaction(t fault.Reactions, never string) cell {
 	switch {
-	case t.Tries == 0:
+	case t.Tries == 0 && t.Unknown == 0:
 		return cell{Text: absent}
+	case t.Seen == 0 && t.Unknown > 0: // what nobody could see did not stay away
+		return cell{Text: "not known", Note: fmt.Sprintf("0 of %d, %d not known", t.Tries+t.Unknown, t.Unknown)}
 	case t.Seen == 0:
 		return cell{Text: never, Note: fmt.Sprintf("0 of %d, in %s", t.Tries, took(t.Bound))}
 	}
-	c := cell{Text: took(t.Median), Note: fmt.Sprintf("%d of %d", t.Seen, t.Tries)}
+	c := cell{Text: took(t.Median), Note: fmt.Sprintf("%d of %d", t.Seen, t.Tries+t.Unknown)}
 	if t.Seen > 1 {
 		c.Note += ", worst " + took(t.Worst)
+	}
+	if t.Unknown > 0 {
+		c.Note += fmt.Sprintf(", %d not known", t.Unknown)
 	}
 	return c
 }
@@ -242,20 +262,34 @@ func capital(text string) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// headline counts the faults with an effect.
+// headline counts the faults with an effect, and those of which it cannot be told.
 func headline(r *fault.Result) string {
-	faults, effects := 0, 0
+	faults, effects, untold := 0, 0, 0
 	for i := range r.Rows {
 		if r.Rows[i].Kind == fault.KindControl {
 			continue
 		}
 		faults++
-		if _, _, m := verdict(&r.Rows[i]); m == markEffect {
+		switch _, _, m := verdict(&r.Rows[i]); m {
+		case markEffect:
 			effects++
+		case markDoubt:
+			untold++
 		}
 	}
-	if faults == 1 {
-		return map[bool]string{true: "The fault had an effect", false: "No effect is claimed of the fault"}[effects == 1]
+	switch {
+	case faults == 0:
+		return "No fault was tried"
+	case faults == 1 && untold == 1:
+		return "Whether the fault had an effect cannot be told"
+	case faults == 1 && effects == 1:
+		return "The fault had an effect"
+	case faults == 1:
+		return "No effect is claimed of the fault"
+	case untold == faults:
+		return fmt.Sprintf("Whether the %d faults had an effect cannot be told", faults)
+	case untold > 0:
+		return fmt.Sprintf("%d of %d faults had an effect; of %d it cannot be told", effects, faults, untold)
 	}
 	return fmt.Sprintf("%d of %d faults had an effect", effects, faults)
 }

@@ -1,6 +1,7 @@
 package faultcmd
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,6 +21,7 @@ services:
     admin: http://127.0.0.1:{port:admin}
     environment:
       DOUGONG_HTTP_LISTEN: 127.0.0.1:{port:http}
+      DOUGONG_GRPC_LISTEN: 127.0.0.1:{port:grpc}
       DOUGONG_ADMIN_LISTEN: 127.0.0.1:{port:admin}
       DOUGONG_HTTP_ACCESS_LOG: "false"
       DOUGONG_LIFECYCLE_DRAIN_DELAY: 0s
@@ -124,6 +126,60 @@ func TestInterruptUndoesAndReportsWhatRan(t *testing.T) {
 	}
 }
 
+// timeout(1) signals a process and its group, which reaches it twice at once. Two orders are two only when they come
+// apart: the second ends the prover, which leaves no half-made report.
+func TestASecondInterruptEndsTheProverIfItComesApart(t *testing.T) {
+	needsLinux(t)
+	for apart, said := range map[time.Duration]string{0: "interrupted; everything is undone", 400 * time.Millisecond: "ended at once; run 'dougong prove faults --undo'"} {
+		dir := t.TempDir()
+		plan := strings.ReplaceAll(strings.ReplaceAll(own, "PAIRS", "100"), "DRAIN_DELAY: 0s", "DRAIN_DELAY: 2s")
+		write(t, filepath.Join(dir, "plan.yaml"), plan)
+		p := start(t, dir, nil, "prove", "faults", "plan.yaml", "--journal", "journal", "--json", "r.json", "--report", "r.html")
+		p.eventually("the first pair", func() bool { return strings.Contains(p.stdout.String(), "pair  1 of 100") })
+		p.signal(syscall.SIGINT)
+		time.Sleep(apart) // the order of the two is what is tested
+		p.signal(syscall.SIGINT)
+		if code := p.exit(); code != 130 || !strings.Contains(p.stderr.String(), said) {
+			t.Errorf("%v apart: exit code %d; want %q", apart, code, said)
+		}
+		if apart == 0 {
+			if r := readResult(t, filepath.Join(dir, "r.json")); r.End != fault.EndInterrupted {
+				t.Errorf("the run is %s", r.End)
+			}
+			continue
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, ".r.*")); err != nil || len(left) > 0 {
+			t.Errorf("half-made reports are left: %v, %v", left, err)
+		}
+		undo := start(t, dir, nil, "prove", "faults", "--undo", "--journal", "journal")
+		if code := undo.exit(); code != 0 || strings.Contains(undo.stdout.String(), "left:") {
+			t.Errorf("undo: exit code %d", code)
+		}
+	}
+}
+
+// What cannot be told of a target is said before anything is done to it.
+func TestWhatATargetDoesNotHaveIsSaidAtTheStart(t *testing.T) {
+	public, admin := inference(t)
+	dir := t.TempDir()
+	text := strings.NewReplacer("PUBLIC", public, "ADMIN", admin, "inference.score", "inference.scoer", "pairs: 100", "pairs: 2").Replace(running)
+	write(t, filepath.Join(dir, "plan.yaml"), text)
+	p := start(t, dir, nil, "prove", "faults", "plan.yaml", "--journal", "journal")
+	code := p.exit()
+	for _, want := range []string{"plan.yaml: ", "faults[0].rule.point: slow would strike nothing in inference: no point is called inference.scoer; did you mean inference.score?", "warning: 2 pairs a fault are too few"} {
+		if code != 2 || !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("exit code %d; want %q in\n%s", code, want, p.stderr.String())
+		}
+	}
+	if strings.Contains(p.stdout.String(), "warm-up") {
+		t.Error("load was offered")
+	}
+	report := start(t, dir, nil, "prove", "faults", "report", "plan.yaml")
+	if code := report.exit(); code != 2 || !strings.Contains(report.stderr.String(), "plan.yaml is a plan, and no result") {
+		t.Errorf("exit code %d: %s", code, report.stderr.String())
+	}
+}
+
 // The prover is killed while its rule is in force: the rule stays, Undo takes it back, and a second one does nothing. An
 // Undo while the prover lives leaves it alone.
 func TestUndoAfterTheProverWasKilled(t *testing.T) {
@@ -184,7 +240,7 @@ func TestWrongPlansAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
 		"servces: []\n": "servces",
-		strings.ReplaceAll(strings.ReplaceAll(own, "PAIRS", "2"), "kill: true", "kill: true\n    stop: true"):                  "faults[1]: does 2 things",
+		strings.ReplaceAll(strings.ReplaceAll(own, "PAIRS", "2"), "kill: true", "kill: true\n    stop: true"):                  fmt.Sprintf("plan.yaml:%d:5: faults[1]: does 2 things", 1+strings.Count(own[:strings.Index(own, "- name: killed")], "\n")),
 		strings.NewReplacer("PUBLIC", "example.org", "ADMIN", "127.0.0.1:1").Replace(running):                                  "example.org is not this machine",
 		strings.NewReplacer("PUBLIC", "127.0.0.1:1", "ADMIN", "127.0.0.1:1", "{fixed: 5ms}", "{fixed: -5ms}").Replace(running): "delay.fixed: is negative",
 	} {

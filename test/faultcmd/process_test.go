@@ -94,7 +94,7 @@ var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)".*"admin":
 
 // inference starts the service on ports of the system's choice, and returns its addresses.
 func inference(t *testing.T) (public, admin string) {
-	p := start(t, "", []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s", "DOUGONG_HTTP_ACCESS_LOG=false"}, "run", "inference")
+	p := start(t, "", []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s", "DOUGONG_HTTP_ACCESS_LOG=false"}, "run", "inference")
 	var match []string
 	p.eventually("serving", func() bool {
 		match = servingLine.FindStringSubmatch(p.stderr.String())

@@ -14,6 +14,8 @@
 // What changes something answers 200 with the status of the rules that it set, or 204. Errors are problem documents:
 // invalid_faults (400), beyond_ceiling (403), no_such_rule (404), no_faults_in_build (501).
 //
+// [Unreached] is for who sets rules: it says why one strikes nothing.
+//
 // Do not put it on a port that strangers reach, nor behind a fault point: it is how faults are ended.
 //
 //	for pattern, handler := range faultadmin.Routes(set, fault.Admin) {
