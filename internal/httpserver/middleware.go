@@ -32,6 +32,12 @@ type Route struct {
 	Audit        bool          // an audit line for each request that is not GET, HEAD, OPTIONS or TRACE; always on for the roles fault and release, and on the admin server
 }
 
+// A ProblemWriter is a handler whose protocol has an error form of its own. What the server refuses before the handler
+// has the request is answered in it too.
+type ProblemWriter interface {
+	WriteProblem(w http.ResponseWriter, p *problem.Problem)
+}
+
 // route is a Route with everything resolved that does not depend on the request.
 type route struct {
 	Route
@@ -213,6 +219,12 @@ func (x *exchange) fail(p *problem.Problem) {
 		x.ctx.trace = traceOf(nil)
 	}
 	x.Header().Set("X-Request-Id", x.ctx.trace.ID())
+	if x.route != nil {
+		if own, ok := x.route.Handler.(ProblemWriter); ok {
+			own.WriteProblem(&x.responseWriter, p)
+			return
+		}
+	}
 	problem.Write(&x.responseWriter, p)
 }
 

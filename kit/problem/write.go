@@ -35,6 +35,21 @@ const maxPooled = 64 << 10
 //
 // A write that fails is not reported: the client is gone, and there is no one else to tell.
 func Write(w http.ResponseWriter, p *Problem) {
+	buf := buffers.Get().(*[]byte)
+	*buf = appendProblem((*buf)[:0], p)
+	writeBody(w, p, contentType, *buf)
+	if cap(*buf) <= maxPooled {
+		buffers.Put(buf)
+	}
+}
+
+// WriteBody is Write for a protocol whose errors have a form of their own: status, header fields and what is told of the
+// code are those of Write, the body is the caller's.
+func WriteBody(w http.ResponseWriter, p *Problem, form string, body []byte) {
+	writeBody(w, p, []string{form}, body)
+}
+
+func writeBody(w http.ResponseWriter, p *Problem, form []string, body []byte) {
 	if p.Code != "" {
 		tellCode(w, p.Code)
 	}
@@ -43,19 +58,14 @@ func Write(w http.ResponseWriter, p *Problem) {
 	h.Del("Content-Encoding")
 	h.Del("Etag")
 	h.Del("Last-Modified")
-	h["Content-Type"] = contentType
+	h["Content-Type"] = form
 	h["Cache-Control"] = cacheControl
 	h["X-Content-Type-Options"] = contentSniff
 	if p.RetryAfter > 0 {
 		h["Retry-After"] = []string{strconv.FormatInt(wholeSeconds(p.RetryAfter), 10)}
 	}
-	buf := buffers.Get().(*[]byte)
-	*buf = appendProblem((*buf)[:0], p)
 	w.WriteHeader(statusOf(p))
-	_, _ = w.Write(*buf)
-	if cap(*buf) <= maxPooled {
-		buffers.Put(buf)
-	}
+	_, _ = w.Write(body)
 }
 
 func tellCode(w http.ResponseWriter, code string) {

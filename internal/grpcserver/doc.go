@@ -1,0 +1,37 @@
+// Package grpcserver is the one gRPC server of the house: it runs the listener, and it holds what each call passes
+// before a service sees it (trace, deadline, identity, fault points, decoding, declared rules) and after (metrics,
+// access log, audit, recovery from panics). Health and reflection are answered here.
+//
+// Services do not import it. They hand their descriptor and their methods' roles to internal/app and see standard
+// things only: the context with its deadline, errors of package status. Do not use it for a client, nor for HTTP, which
+// is internal/httpserver's; configuration, trace and tokens are the same there.
+//
+//	s, err := grpcserver.New(grpcserver.DefaultConfig(), grpcserver.Deps{Service: "order"})
+//	// … check err, then:
+//	s.Register(grpcserver.Service{Desc: &orderpb.Orders_ServiceDesc, Impl: orders,
+//		Method: func(string) grpcserver.Method { return grpcserver.Method{Role: auth.Write} }})
+//	err = s.Run(ctx, func() { log.Println("serving on", s.Addr()) })
+//
+// # Before the message is read
+//
+// Trace, deadline and caller are known from the call's header. Who may not call, and who called too late, is refused
+// before a byte of the message is read. A method's handler reads the message when it asks for it: one that is made by
+// hand can look for room first, as the inference service does.
+//
+// # Deadlines
+//
+// A unary call's context ends at the earliest of what the caller allows (grpc-timeout) minus [Config].DeadlineMargin,
+// and [Config].RequestTimeout; the message must have come by then, too. Streams have the caller's deadline, and
+// [Method].Timeout if there is one; they end when the server begins to stop.
+//
+// # Rules
+//
+// A message that is a proto.Message is held against the rules that its source declares (protovalidate); another one
+// that has a method Validate() error is asked. What they refuse is INVALID_ARGUMENT with google.rpc.BadRequest.
+//
+// # Messages without protobuf
+//
+// A type with UnmarshalBuffers(mem.BufferSlice) error gets the bytes of the message, and one with MarshalBuffers()
+// (mem.BufferSlice, error) gives them. The buffers that it gets are its own only until it returns: what is kept
+// longer needs Ref, or a copy.
+package grpcserver
