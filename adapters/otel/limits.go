@@ -16,8 +16,8 @@ type Limits struct {
 	rejected   metric.Int64Counter
 	wait, hold metric.Float64Histogram
 
-	arriving, running, queued, slots metric.Int64ObservableUpDownCounter
-	abandoned                        metric.Int64ObservableCounter
+	arriving, running, queued, yielding, slots metric.Int64ObservableUpDownCounter
+	abandoned                                  metric.Int64ObservableCounter
 }
 
 // NewLimits makes the instruments, once for a provider.
@@ -32,6 +32,7 @@ func NewLimits(p metric.MeterProvider) (*Limits, error) {
 		arriving:  i.level("dougong.limit.arriving", "{request}", "Requests that were given a place and whose input is still on its way."),
 		running:   i.level("dougong.limit.running", "{request}", "Requests that hold a slot now."),
 		queued:    i.level("dougong.limit.queued", "{request}", "Requests that wait for a slot now."),
+		yielding:  i.level("dougong.limit.yielding", "{request}", "Requests that gave their slot to others between two blocks of their work, and wait to go on."),
 		slots:     i.level("dougong.limit.slots", "{slot}", "Slots that there are now."),
 		abandoned: i.total("dougong.limit.abandoned", "{request}", "Requests that left the queue because their caller went away."),
 	}, i.err()
@@ -56,10 +57,11 @@ func (m *Limits) Watch(name string, l *limit.Limit) (metric.Registration, error)
 		o.ObserveInt64(m.arriving, int64(s.Arriving), attributes)
 		o.ObserveInt64(m.running, int64(s.Running), attributes)
 		o.ObserveInt64(m.queued, int64(s.Queued), attributes)
+		o.ObserveInt64(m.yielding, int64(s.Yielding), attributes)
 		o.ObserveInt64(m.slots, int64(s.Slots), attributes)
 		o.ObserveInt64(m.abandoned, int64(s.Abandoned), attributes)
 		return nil
-	}, m.arriving, m.running, m.queued, m.slots, m.abandoned)
+	}, m.arriving, m.running, m.queued, m.yielding, m.slots, m.abandoned)
 }
 
 type limitObserver struct {

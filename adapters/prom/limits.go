@@ -22,6 +22,7 @@ const (
 	limitArriving = iota
 	limitRunning
 	limitQueued
+	limitYielding
 	limitSlots
 	limitTenants
 	limitAbandoned
@@ -39,6 +40,7 @@ func NewLimits(r *Registry) *Limits {
 			picture{"gauge", Opts{Name: "dougong_limit_arriving_requests", Unit: "requests", Help: "Requests that were given a place and whose input is still on its way.", Labels: name}},
 			picture{"gauge", Opts{Name: "dougong_limit_running_requests", Unit: "requests", Help: "Requests that hold a slot now.", Labels: name}},
 			picture{"gauge", Opts{Name: "dougong_limit_queued_requests", Unit: "requests", Help: "Requests that wait for a slot now.", Labels: name}},
+			picture{"gauge", Opts{Name: "dougong_limit_yielding_requests", Unit: "requests", Help: "Requests that gave their slot to others between two blocks of their work, and wait to go on.", Labels: name}},
 			picture{"gauge", Opts{Name: "dougong_limit_slots", Help: "Slots that there are; an adaptive limit changes them.", Labels: name}},
 			picture{"gauge", Opts{Name: "dougong_limit_tenants", Help: "Tenants that have a request here.", Labels: name}},
 			picture{"counter", Opts{Name: "dougong_limit_abandoned_total", Help: "Requests that left the queue because their caller went away.", Labels: name}},
@@ -71,6 +73,7 @@ func (m *Limits) watch(name string, stats func() limit.Stats) {
 		report(limitArriving, float64(s.Arriving), name)
 		report(limitRunning, float64(s.Running), name)
 		report(limitQueued, float64(s.Queued), name)
+		report(limitYielding, float64(s.Yielding), name)
 		report(limitSlots, float64(s.Slots), name)
 		report(limitTenants, float64(s.Tenants), name)
 		report(limitAbandoned, float64(s.Abandoned), name)

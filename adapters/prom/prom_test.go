@@ -241,6 +241,7 @@ func TestLimitIsReported(t *testing.T) {
 		"dougong_limit_arriving_requests":                    "dougong_limit_arriving_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_running_requests":                     "dougong_limit_running_requests{limit=\"scoring\"} 1\n",
 		"dougong_limit_queued_requests":                      "dougong_limit_queued_requests{limit=\"scoring\"} 0\n",
+		"dougong_limit_yielding_requests":                    "dougong_limit_yielding_requests{limit=\"scoring\"} 0\n",
 		"dougong_limit_abandoned_total":                      "dougong_limit_abandoned_total{limit=\"scoring\"} 0\n",
 		"dougong_limit_wait_seconds_count{limit=\"scoring\"": "dougong_limit_wait_seconds_count{limit=\"scoring\"} 1\n",
 		"dougong_limit_hold_seconds_count{limit=\"scoring\"": "dougong_limit_hold_seconds_count{limit=\"scoring\"} 0\n",
@@ -261,10 +262,10 @@ func TestScrapeTakesOnePictureOfALimit(t *testing.T) {
 	n := 0
 	NewLimits(r).watch("scoring", func() limit.Stats {
 		n++
-		return limit.Stats{Arriving: n, Running: n, Queued: n, Slots: n, Tenants: n, Abandoned: uint64(n)}
+		return limit.Stats{Arriving: n, Running: n, Queued: n, Yielding: n, Slots: n, Tenants: n, Abandoned: uint64(n)}
 	})
 	want := ""
-	for _, name := range []string{"abandoned_total", "arriving_requests", "queued_requests", "running_requests", "slots", "tenants"} {
+	for _, name := range []string{"abandoned_total", "arriving_requests", "queued_requests", "running_requests", "slots", "tenants", "yielding_requests"} {
 		want += "dougong_limit_" + name + "{limit=\"scoring\"} 1\n"
 	}
 	if got := scrape(t, r, "dougong_limit_"); got != want {

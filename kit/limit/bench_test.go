@@ -2,7 +2,9 @@ package limit
 
 import (
 	"context"
+	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,6 +112,87 @@ func BenchmarkAcquireDoneAdaptive(b *testing.B) {
 			b.Fatal(err)
 		}
 		p.Done()
+	}
+}
+
+// BenchmarkYield is between two blocks when nobody waits.
+func BenchmarkYield(b *testing.B) {
+	l := benchLimit(b, DefaultConfig())
+	ctx := context.Background()
+	p, err := l.Acquire(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Done()
+	for b.Loop() {
+		if p.Yield(ctx) != nil {
+			b.Fatal("no slot")
+		}
+	}
+}
+
+// BenchmarkKeep is the same for an extra slot.
+func BenchmarkKeep(b *testing.B) {
+	l := benchLimit(b, DefaultConfig())
+	p, err := l.Acquire(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Done()
+	slot, ok := p.Extra()
+	if !ok {
+		b.Fatal("no slot")
+	}
+	for b.Loop() {
+		if !slot.Keep() {
+			b.Fatal("no slot")
+		}
+	}
+}
+
+// BenchmarkYieldInTurn has two hand one slot to and fro: each operation is two blocks.
+func BenchmarkYieldInTurn(b *testing.B) {
+	l := benchLimit(b, Config{Slots: 1, Queue: 64})
+	ctx, cancel := context.WithCancel(context.Background())
+	p, err := l.Acquire(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var other sync.WaitGroup
+	other.Go(func() {
+		p, err := l.Acquire(context.Background())
+		for err == nil && ctx.Err() == nil {
+			err = p.Yield(context.Background())
+		}
+		p.Done()
+	})
+	for l.Stats().Queued == 0 {
+		runtime.Gosched()
+	}
+	for b.Loop() {
+		if p.Yield(ctx) != nil {
+			b.Fatal("no slot")
+		}
+	}
+	cancel()
+	p.Done()
+	other.Wait()
+}
+
+// BenchmarkExtraDone takes one more slot and gives it back.
+func BenchmarkExtraDone(b *testing.B) {
+	l := benchLimit(b, DefaultConfig())
+	p, err := l.Acquire(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Done()
+	for b.Loop() {
+		slot, ok := p.Extra()
+		if !ok {
+			b.Fatal("no slot")
+		}
+		slot.Done()
 	}
 }
 

@@ -21,5 +21,6 @@
 //	// … read the body, then:
 //	err = permit.Start(ctx) // waits for a slot
 //
-// Where there is no body, AcquireFor does both.
+// Where there is no body, AcquireFor does both. Long work calls Yield between blocks, so that short work need not wait
+// for all of it, and Extra for slots that nobody else needs.
 package limit

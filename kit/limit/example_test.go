@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/limit"
@@ -77,6 +79,74 @@ func ExampleLimit_AcquireFor() {
 	// first export: displaced
 	// payment
 	// page
+}
+
+// Work in blocks, on its own slot and those that nobody else needs.
+func ExamplePermit_Extra() {
+	l, _ := limit.New(limit.Config{Slots: 4, Queue: 16})
+	ctx := context.Background()
+	permit, err := l.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer permit.Done()
+
+	const blocks = 64
+	var next, rows atomic.Int64
+	work := func() bool { // does one block, and tells whether there may be more
+		if next.Add(1) > blocks {
+			return false
+		}
+		rows.Add(256)
+		return next.Load() < blocks
+	}
+	var extras sync.WaitGroup
+	for work() {
+		if slot, ok := permit.Extra(); ok {
+			extras.Go(func() {
+				defer slot.Done()
+				for work() && slot.Keep() {
+				}
+			})
+		}
+		if err = permit.Yield(ctx); err != nil {
+			next.Store(blocks) // nobody begins another
+		}
+	}
+	extras.Wait()
+	fmt.Println(rows.Load(), err, l.Stats().Running)
+	// Output: 16384 <nil> 1
+}
+
+func ExamplePermit_Yield() {
+	l, _ := limit.New(limit.Config{Slots: 1, Queue: 16})
+	ctx := context.Background()
+	long, _ := l.Acquire(ctx)
+	defer long.Done()
+
+	go func() {
+		short, _ := l.Acquire(ctx)
+		fmt.Println("a short request")
+		short.Done()
+	}()
+	for l.Stats().Queued == 0 { // until it waits
+		time.Sleep(time.Millisecond)
+	}
+	for block := range 3 {
+		if block > 0 {
+			if err := long.Yield(ctx); err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+		fmt.Println("block", block)
+	}
+	// Output:
+	// block 0
+	// a short request
+	// block 1
+	// block 2
 }
 
 func ExampleAdaptive() {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Limit is a number of slots with a bounded queue. This type is concurrency safe.
 type Limit struct {
+	crowded  atomic.Bool // somebody waits, or more slots are taken than there are; set by mark, far from what each request writes
 	config   Config
 	base     time.Time // times below are durations since base
 	now      func() time.Time
@@ -24,6 +26,7 @@ type Limit struct {
 	slots     int         // how many there are: Config.Slots, or what adapt found
 	adapt     *controller // nil if the number is fixed
 	waiting   queue
+	marked    time.Duration // when crowded changed
 	closed    bool
 	hold      estimate
 	rejected  map[Reason]uint64
@@ -42,12 +45,12 @@ func WithNow(now func() time.Time) Option { return func(l *Limit) { l.now = now 
 func WithObserver(o Observer) Option { return func(l *Limit) { l.observer = o } }
 
 // Observer is told what happens to requests, on the goroutine of the request and with no lock held. After
-// Admitted comes exactly one of Rejected (refused while it waited) and Done.
+// Admitted comes exactly one of Rejected (refused while it waited, be it in Yield) and Done.
 type Observer interface {
 	Admitted()
 	Started(waited time.Duration)
 	Rejected(reason Reason)  // also without Admitted: refused at the door
-	Done(held time.Duration) // 0 if it never had a slot
+	Done(held time.Duration) // without the time it waited in Yield, with that of extra slots; 0 if it never had a slot
 }
 
 // SlotsObserver is an [Observer] that is also told when an adaptive limit has changed. Of two changes that follow
@@ -166,30 +169,31 @@ func (l *Limit) AcquireFor(ctx context.Context, r Request) (Permit, error) {
 	return p, nil
 }
 
-// Close refuses all requests that have no slot yet, those in the queue included. Those that have one are not
+// Close refuses all requests that have no slot, those in the queue and in Yield included. Those that have one are not
 // waited for. It may be called more than once.
 func (l *Limit) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
 	for i := range l.waiting.classes {
-		for c := &l.waiting.classes[i]; c.length > 0; {
-			l.dismiss(c.newest(), l.reject(Closed))
+		for c := &l.waiting.classes[i]; c.all() > 0; {
+			l.dismiss(c.sizes.heap[0].next(), l.reject(Closed))
 		}
 	}
 }
 
 // Stats is what a limit says about itself.
 type Stats struct {
-	Admitted  int               // places taken now: the sum of the next three
+	Admitted  int               // places taken now: the sum of the next four
 	Arriving  int               // how many have not called Start, at most Config.Arriving
-	Running   int               // how many have a slot: at most Slots, or until some are given back more after Slots fell
-	Queued    int               // how many wait for a slot, at most Config.Queue
+	Running   int               // how many slots are taken, those of Extra included: at most Slots, or until some are given back more after Slots fell
+	Queued    int               // how many wait for a slot in Start or Acquire, at most Config.Queue
+	Yielding  int               // how many wait for a slot in Yield, at most Config.Queue
 	Slots     int               // how many slots there are now: Config.Slots if the limit is not adaptive
 	Tenants   int               // that are known by name now: who waits, has waited for a slot that it holds, has a share to keep, or has had more than others that wait
 	Rejected  map[Reason]uint64 // since New
 	Abandoned uint64            // since New: left the queue because the caller went away
-	Hold      time.Duration     // recent mean of how long a slot is held, 0 if not known
+	Hold      time.Duration     // recent mean of how long a slot is held, in work that yields while others wait; 0 if not known
 }
 
 // Stats returns a consistent picture.
@@ -197,10 +201,11 @@ func (l *Limit) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Stats{
-		Admitted:  l.arriving + l.running + l.waiting.length,
+		Admitted:  l.arriving + l.running + l.waiting.all(),
 		Arriving:  l.arriving,
 		Running:   l.running,
 		Queued:    l.waiting.length,
+		Yielding:  l.waiting.between,
 		Rejected:  maps.Clone(l.rejected),
 		Abandoned: l.abandoned,
 		Slots:     l.slots,
@@ -212,21 +217,27 @@ func (l *Limit) Stats() Stats {
 // sit takes a place for a request that arrives. The lock is held.
 func (l *Limit) sit(due time.Duration, class uint8, tenant string) Permit {
 	l.arriving++
+	s := l.vacancy(due, class, tenant)
+	s.phase = arriving
+	if l.sharesOut(tenant) {
+		l.waiting.refer(s).arriving++
+	}
+	return Permit{limit: l, seat: s, serial: s.serial}
+}
+
+// vacancy is a seat that nobody sits on. The lock is held.
+func (l *Limit) vacancy(due time.Duration, class uint8, tenant string) *seat {
 	s := l.free
 	if s == nil {
 		s = &seat{}
 	} else {
 		l.free = s.next
 	}
-	s.phase, s.due, s.next = arriving, due, nil
-	s.class = class
+	s.due, s.next, s.class = due, nil, class
 	if s.tenant != tenant { // writing a pointer costs more
 		s.tenant = tenant
 	}
-	if l.sharesOut(tenant) {
-		l.waiting.refer(s).arriving++
-	}
-	return Permit{limit: l, seat: s, serial: s.serial}
+	return s
 }
 
 // sharesOut reports whether the tenant must not have more than its share.
@@ -252,7 +263,7 @@ func (l *Limit) refuses(now, due time.Duration, class uint8, tenant string) Reas
 	case l.running < l.slots && !held:
 		return ""
 	case held: // only slots of its own help it
-		wait, slots = t.flows[class].waiting.length+1, l.ceiling(l.slots)
+		wait, slots = t.flows[class].length()+1, l.ceiling(l.slots)
 	default:
 		wait = l.waiting.turn(class, t)
 	}
@@ -281,7 +292,7 @@ func (l *Limit) noRoomToArrive(tenant string) Reason {
 // reject counts a rejection. The lock is held.
 func (l *Limit) reject(reason Reason) error {
 	l.rejected[reason]++
-	after := l.hold.retryAfter(l.running+l.waiting.length, l.slots)
+	after := l.hold.retryAfter(l.running+l.waiting.all(), l.slots)
 	if reason == ArrivingFull || reason == TenantFull {
 		after = max(after, retryUnknown)
 	}
@@ -299,26 +310,29 @@ func (l *Limit) abandon(ctx context.Context) error {
 }
 
 // report tells the observer that a request got err instead of a place or a slot, and returns err.
-func (l *Limit) report(err error) error {
+func (l *Limit) report(err error) error { return l.reportEnd(err, 0) }
+
+// reportEnd is report for one that has held slots for so long.
+func (l *Limit) reportEnd(err error, held time.Duration) error {
 	if l.observer == nil {
 		return err
 	}
 	if rejected, ok := err.(*RejectedError); ok {
 		l.observer.Rejected(rejected.Reason)
 	} else if err != errSpent { // which Done has told of
-		l.observer.Done(0)
+		l.observer.Done(held)
 	}
 	return err
 }
 
 // passOn gives free slots to those whose turn it is and who can still be done in time. The lock is held.
 func (l *Limit) passOn(now time.Duration) {
-	for l.running < l.slots && l.waiting.length > 0 {
+	for l.running < l.slots && l.waiting.all() > 0 {
 		s := l.waiting.first()
 		if s == nil { // who waits has its share
-			return
+			break
 		}
-		if left := s.due - now; left <= 0 || left < l.hold.atLeast() {
+		if left := s.due - now; left <= 0 || left < l.least(s) {
 			l.dismiss(s, l.reject(Deadline))
 			continue
 		}
@@ -326,6 +340,25 @@ func (l *Limit) passOn(now time.Duration) {
 		s.waited = max(0, now-s.since)
 		l.takeSlot(s, granted, now)
 		s.wake <- struct{}{}
+	}
+	l.mark(now)
+}
+
+// least is the time that the work of the seat hardly stays below. Of what has begun, anything may be left. The lock is
+// held.
+func (l *Limit) least(s *seat) time.Duration {
+	if s.between {
+		return 0
+	}
+	return l.hold.atLeast()
+}
+
+// mark lets those who hold slots see whether they are asked to let others pass. The lock is held.
+func (l *Limit) mark(now time.Duration) {
+	crowded := l.waiting.all() > 0 || l.running > l.slots
+	if crowded != l.crowded.Load() {
+		l.crowded.Store(crowded)
+		l.marked = now
 	}
 }
 
@@ -375,16 +408,20 @@ func (l *Limit) resize(slots int, now time.Duration) {
 func (l *Limit) dismiss(s *seat, err error) {
 	l.waiting.remove(s)
 	l.turnAway(s, err)
+	l.mark(l.marked) // nobody new waits
 	s.wake <- struct{}{}
 }
 
 // turnAway makes the permit of a request worthless that has left the queue and does not know it yet. The seat
 // stays its own until it has read err. The lock is held.
 func (l *Limit) turnAway(s *seat, err error) {
+	if s.extras.first != nil {
+		s.detachExtras()
+	}
 	if s.owner != nil {
 		l.waiting.forget(s)
 	}
-	s.serial++
+	s.expire()
 	s.phase, s.err = turnedAway, err
 }
 
@@ -402,15 +439,19 @@ func (l *Limit) vacate(s *seat) {
 	if s.phase == arriving {
 		l.leave(s)
 	}
+	if s.extras.first != nil {
+		s.detachExtras()
+	}
 	if s.owner != nil {
 		l.waiting.forget(s)
 	}
-	s.serial++
+	s.expire()
 	l.recycle(s)
 }
 
 func (l *Limit) recycle(s *seat) {
 	s.phase, s.err = vacant, nil
+	s.between, s.paid, s.worked = false, false, 0
 	s.next, l.free = l.free, s
 }
 

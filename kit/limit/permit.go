@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Permit is one place in a [Limit], and a slot once Start has returned nil. Copies are the same permit. The
+// Permit is one place in a [Limit], and a slot once Start has returned nil, until Yield waits. Copies are the same permit. The
 // zero Permit has nothing to give back. This type is concurrency safe.
 type Permit struct {
 	limit  *Limit
@@ -90,11 +90,12 @@ func (l *Limit) enqueue(s *seat, now time.Duration) {
 	}
 	s.phase, s.since = queued, now
 	l.waiting.push(s)
+	l.mark(now)
 }
 
 // patience is for how long a request can wait and still be done in time. The lock is held.
 func (l *Limit) patience(s *seat, now time.Duration) time.Duration {
-	return s.due - now - l.hold.atLeast() + 1
+	return s.due - now - l.least(s) + 1
 }
 
 // wait waits in the queue until the seat is woken, ctx ends, or the deadline can no longer be met.
@@ -126,18 +127,18 @@ func (l *Limit) wait(ctx context.Context, s *seat, patience time.Duration) error
 func (l *Limit) woken(s *seat) error {
 	l.mu.Lock()
 	if s.phase == granted {
-		s.phase = running
-		waited := s.waited
+		waited, again := s.waited, s.between
+		s.phase, s.between = running, false
 		l.mu.Unlock()
-		if l.observer != nil {
+		if l.observer != nil && !again {
 			l.observer.Started(waited)
 		}
 		return nil
 	}
-	err := s.err
+	err, held := s.err, s.worked
 	l.recycle(s)
 	l.mu.Unlock()
-	return l.report(err)
+	return l.reportEnd(err, held)
 }
 
 // interrupted leaves the queue because ctx has ended. If the slot came at the same moment, it goes to the next.
@@ -155,11 +156,11 @@ func (l *Limit) interrupted(ctx context.Context, s *seat) error {
 	} else {
 		l.waiting.remove(s)
 	}
-	err := l.abandon(ctx)
+	err, held := l.abandon(ctx), s.worked+s.extraWork(now)
 	l.vacate(s)
 	l.passOn(now)
 	l.mu.Unlock()
-	return l.report(err)
+	return l.reportEnd(err, held)
 }
 
 // giveUp leaves the queue if too little time is left, and otherwise says for how long to be patient: the
@@ -177,6 +178,7 @@ func (l *Limit) giveUp(s *seat) (patience time.Duration, err error) {
 	l.waiting.remove(s)
 	err = l.reject(Deadline)
 	l.vacate(s)
+	l.mark(now)
 	return 0, err
 }
 
@@ -193,9 +195,9 @@ const (
 // Done is DoneWith for work that has Finished.
 func (p Permit) Done() { p.DoneWith(Finished) }
 
-// DoneWith gives back the place, and the slot if there is one. Only the first call of Done or DoneWith has an
-// effect; later ones never touch what was given to someone else. It may be called instead of Start, and while
-// Start waits, which then returns an error.
+// DoneWith gives back the place, the slot if there is one, and extra ones. Only the first call of Done or DoneWith has
+// an effect; later ones never touch what was given to someone else. It may be called instead of Start, and while
+// Start or Yield waits, which then returns an error.
 func (p Permit) DoneWith(outcome Outcome) {
 	if p.limit == nil {
 		return
@@ -206,17 +208,21 @@ func (p Permit) DoneWith(outcome Outcome) {
 		l.mu.Unlock()
 		return
 	}
-	var held time.Duration
-	resized := 0
+	for s.extras.first != nil {
+		l.dropExtra(s.extras.first, now)
+	}
+	held, resized := s.worked, 0
 	switch s.phase {
 	case running:
-		held = max(0, now-s.since)
-		resized = l.learn(outcome, s.since, now)
-		l.freeSlot(s, held)
+		piece := max(0, now-s.since)
+		held += piece
+		resized = l.learn(outcome, s, held, now)
+		l.freeSlot(s, piece)
 		l.vacate(s)
-		if resized != 0 {
+		switch {
+		case resized != 0:
 			l.resize(resized, now)
-		} else {
+		case l.crowded.Load():
 			l.passOn(now)
 		}
 	case granted: // Start has not seen it yet, and has a token to read
@@ -225,6 +231,7 @@ func (p Permit) DoneWith(outcome Outcome) {
 		l.passOn(now)
 	case queued:
 		l.dismiss(s, errSpent)
+		l.passOn(now) // if it had extra slots
 	default:
 		l.vacate(s)
 	}
@@ -238,19 +245,19 @@ func (p Permit) DoneWith(outcome Outcome) {
 	}
 }
 
-// learn takes in what became of work, and returns how many slots there must be from now on, 0 for as many as
-// before. The lock is held.
-func (l *Limit) learn(outcome Outcome, since, now time.Duration) int {
+// learn takes in what became of work that held slots for so long, and returns how many slots there must be from now on,
+// 0 for as many as before. The lock is held.
+func (l *Limit) learn(outcome Outcome, s *seat, held, now time.Duration) int {
 	if outcome == Finished {
-		l.hold.add(since, now)
+		l.learnHold(s, now)
 	}
 	if l.adapt == nil || outcome == Ignored {
 		return 0
 	}
 	if outcome == Overloaded {
-		l.adapt.overloaded(since, now)
+		l.adapt.overloaded(s.since, now)
 	} else {
-		l.adapt.add(since, now)
+		l.adapt.add(now-held, now)
 	}
 	if slots := l.adapt.slots(); slots != l.slots {
 		return slots

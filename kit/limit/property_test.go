@@ -41,7 +41,8 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 		most = l.config.Adaptive.Max
 	}
 	if s := l.Stats(); s.Arriving > l.config.Arriving || s.Running > most || s.Queued > l.config.Queue ||
-		s.Admitted != s.Arriving+s.Running+s.Queued || s.Queued > 0 && s.Running < s.Slots && l.config.TenantShare == 0 {
+		s.Admitted != s.Arriving+s.Running+s.Queued+s.Yielding || s.Yielding > l.config.Queue ||
+		s.Queued+s.Yielding > 0 && s.Running < s.Slots && l.config.TenantShare == 0 {
 		t.Errorf("impossible: %+v", s)
 	}
 	if err != nil {
@@ -68,15 +69,69 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 	if !atOnce && p.Start(ctx) != nil {
 		return
 	}
-	if !gone {
-		if n := busy.Add(1); n > int64(most) {
+	claim := func(n int64) {
+		if n = busy.Add(n); n > int64(most) {
 			t.Errorf("%d run at once in %d slots", n, most)
 		}
 	}
-	pause(work)
+	if !gone {
+		claim(1)
+	}
+	blocks := 1
+	if rnd.IntN(3) == 0 {
+		blocks += rnd.IntN(8)
+	}
+	extra := !gone && rnd.IntN(3) == 0
+	var helpers sync.WaitGroup
+	var slots []Slot
+	defer func() {
+		helpers.Wait()
+		for _, e := range slots { // the permit has given them back, unless Yield failed
+			e.Done()
+		}
+	}()
+	for block := range blocks {
+		if block > 0 {
+			if !gone {
+				busy.Add(-1)
+			}
+			if err := p.Yield(ctx); err != nil {
+				if e, ok := errors.AsType[*RejectedError](err); ok && e.Reason != Deadline {
+					t.Error(err)
+				}
+				return
+			}
+			if !gone {
+				claim(1)
+			}
+		}
+		if e, ok := p.Extra(); ok && !extra {
+			e.Done()
+		} else if ok {
+			claim(1)
+			slots = append(slots, e)
+			more, leaks := rnd.IntN(8), rnd.IntN(2) == 0
+			helpers.Go(func() {
+				for range more {
+					pause(work / 8)
+					busy.Add(-1)
+					if !e.Keep() {
+						return
+					}
+					claim(1)
+				}
+				busy.Add(-1)
+				if !leaks {
+					e.Done()
+				}
+			})
+		}
+		pause(work / time.Duration(blocks))
+	}
 	if !gone {
 		busy.Add(-1)
 	}
+	helpers.Wait()
 	if rnd.IntN(8) == 0 {
 		panic("work")
 	}

@@ -13,11 +13,17 @@ const passes = 8
 // the difference when it is given back. A flow that comes to wait starts at the virtual time of the class, so
 // what it did not use earlier is not saved up. One that has nothing here any more is remembered until the others
 // have had as much, lest it lose its debt by never asking for two things at once.
+//
+// Those who have begun, and wait between two blocks, wait among the others in the order in which they came, but none has
+// to give way to others. There are as many places for them as for those who have not begun: as these begin, there could
+// be more and more of them otherwise.
 type queue struct {
-	places  int // most that wait
+	places  int // most that wait of those who have not begun, and of those who have
 	most    int // most flows that are remembered for their debt alone
-	length  int
-	debtors int // such flows
+	length  int // those who have not begun
+	between int // those who have
+	debtors int // flows that are remembered
+	tickets int64
 	classes [classes]class
 	served  uint64 // orders flows of the same virtual time: who was served longer ago comes first
 
@@ -28,12 +34,14 @@ type queue struct {
 
 // class is those of one priority.
 type class struct {
-	length   int
+	length   int           // those who have not begun
+	between  int           // those who have
 	passed   int           // slots that went to more urgent classes since one of this class could have had one
 	turns    flows         // that may have a slot, the next first
-	sizes    flows         // all that wait, the longest first
+	sizes    flows         // all that wait, that with most who have not begun first
 	debts    flows         // of tenants that have nothing here, the least first
 	virtual  time.Duration // where the flow began that was served last
+	round    time.Duration // where those begin who come, if that is later
 	furthest time.Duration // that any flow has come to
 	charged  int           // slots that are held and were waited for
 }
@@ -54,7 +62,8 @@ type tenant struct {
 // flow is what one tenant has waiting in one class.
 type flow struct {
 	owner            *tenant
-	waiting          fifo
+	waiting          fifo          // those who have not begun
+	between          fifo          // those who have
 	virtual          time.Duration // time held, in the class's virtual time
 	mean             time.Duration // time that a slot is held, as far as it counts; 0: not known
 	served           uint64
@@ -74,6 +83,40 @@ func newQueue(places, slots int) queue {
 
 func earlier(a, b *flow) bool {
 	return a.virtual < b.virtual || a.virtual == b.virtual && a.served < b.served
+}
+
+// next is who came first.
+func (f *flow) next() *seat {
+	fresh, begun := f.waiting.first, f.between.first
+	if fresh == nil || begun != nil && begun.ticket < fresh.ticket {
+		return begun
+	}
+	return fresh
+}
+
+// line is the list in which the seat waits.
+func (f *flow) line(s *seat) *fifo {
+	if s.between {
+		return &f.between
+	}
+	return &f.waiting
+}
+
+func (f *flow) length() int { return f.waiting.length + f.between.length }
+
+func (c *class) all() int { return c.length + c.between }
+
+func (q *queue) all() int { return q.length + q.between }
+
+// count adds to who waits.
+func (q *queue) count(s *seat, n int) {
+	if c := &q.classes[s.class]; s.between {
+		q.between += n
+		c.between += n
+	} else {
+		q.length += n
+		c.length += n
+	}
 }
 
 func longer(a, b *flow) bool { return a.waiting.length > b.waiting.length }
@@ -151,7 +194,7 @@ func (q *queue) forgive(c *class, f *flow) {
 // advance moves the virtual time of the class, which pays debts. When nobody waits and nobody holds what was waited
 // for, nobody is owed anything: all are paid.
 func (q *queue) advance(c *class, to time.Duration) {
-	if c.length == 0 && c.charged == 0 {
+	if c.all() == 0 && c.charged == 0 {
 		to = c.furthest
 	}
 	c.virtual = max(c.virtual, to)
@@ -160,14 +203,23 @@ func (q *queue) advance(c *class, to time.Duration) {
 	}
 }
 
-// push lets the seat wait.
+// push lets the seat wait: last of its flow, unless it has begun and its flow has more of the room for such than is left
+// to others (a dynamic threshold: Choudhury, Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
+// Switches", IEEE/ACM Transactions on Networking 6(2), 1998). Then it comes first, so that none of its flow begins before
+// it has ended.
 func (q *queue) push(s *seat) {
 	t := q.refer(s)
 	c, f := &q.classes[s.class], &t.flows[s.class]
-	f.waiting.push(s)
-	q.length++
-	c.length++
-	if f.waiting.length > 1 {
+	if s.between && f.length() > 0 && f.between.length >= q.places-q.between {
+		s.ticket = f.next().ticket - 1
+		f.between.pushFirst(s)
+	} else {
+		q.tickets++
+		s.ticket = q.tickets
+		f.line(s).push(s)
+	}
+	q.count(s, 1)
+	if f.length() > 1 {
 		c.sizes.moved(f)
 		return
 	}
@@ -177,6 +229,9 @@ func (q *queue) push(s *seat) {
 		q.debtors--
 	}
 	f.virtual = max(f.virtual, c.virtual)
+	if !s.paid {
+		f.virtual = max(f.virtual, c.round)
+	}
 	q.served++
 	f.served = q.served
 	c.sizes.add(f)
@@ -188,10 +243,9 @@ func (q *queue) push(s *seat) {
 // remove ends the seat's wait without a slot.
 func (q *queue) remove(s *seat) {
 	c, f := &q.classes[s.class], &s.owner.flows[s.class]
-	f.waiting.remove(s)
-	q.length--
-	c.length--
-	if f.waiting.length > 0 {
+	f.line(s).remove(s)
+	q.count(s, -1)
+	if f.length() > 0 {
 		c.sizes.moved(f)
 		return
 	}
@@ -215,7 +269,7 @@ func (q *queue) first() *seat {
 	if next == nil {
 		return nil
 	}
-	return next.turns.heap[0].waiting.first
+	return next.turns.heap[0].next()
 }
 
 // grant ends the wait of the first with a slot, for which its flow pays in advance: its own mean, or else price, the
@@ -251,6 +305,11 @@ func (q *queue) grant(s *seat, price time.Duration) {
 const mostDebt = 32
 
 // settle corrects what the flow paid in advance.
+//
+// Virtual time stands where the last served began, and so stands still for a stream of tenants that each come once:
+// they would all go past one that lets others pass after each block. While there is such a one, those who come
+// therefore begin where they would if all that wait had been served at once, each its part (Demers, Keshav, Shenker,
+// "Analysis and Simulation of a Fair Queueing Algorithm", SIGCOMM 1989).
 func (q *queue) settle(s *seat, held time.Duration) {
 	if s.charge == 0 {
 		return
@@ -268,6 +327,9 @@ func (q *queue) settle(s *seat, held time.Duration) {
 	s.charge = 0
 	c.charged--
 	c.turns.moved(f)
+	if c.between > 0 || s.between {
+		c.round = max(c.round, c.virtual) + counts/time.Duration(len(c.sizes.heap)+1)
+	}
 	q.advance(c, c.virtual)
 }
 
@@ -285,7 +347,7 @@ func (q *queue) park(t *tenant, parked bool) {
 	for i := range t.flows {
 		c, f := &q.classes[i], &t.flows[i]
 		switch {
-		case f.waiting.length == 0:
+		case f.length() == 0:
 		case parked:
 			c.turns.drop(f)
 		default:
@@ -333,7 +395,7 @@ func (q *queue) victim(class uint8, t *tenant) *seat {
 	return nil
 }
 
-// newest is the last of the longest flow.
+// newest is the last of the longest flow, of those who have not begun. There must be one.
 func (c *class) newest() *seat { return c.sizes.heap[0].waiting.last }
 
 // turn is about how many slots must be given back until a request that comes now has one. What comes after it
@@ -341,19 +403,19 @@ func (c *class) newest() *seat { return c.sizes.heap[0].waiting.last }
 func (q *queue) turn(class uint8, t *tenant) int {
 	c := &q.classes[class]
 	rounds, tenants := 1, len(c.sizes.heap)
-	if t != nil && t.flows[class].waiting.length > 0 {
-		rounds += t.flows[class].waiting.length
+	if t != nil && t.flows[class].length() > 0 {
+		rounds += t.flows[class].length()
 	} else {
 		tenants++
 	}
-	n := min(c.length+1, rounds*tenants)
+	n := min(c.all()+1, rounds*tenants)
 	above, below := 0, 0
 	for i := range q.classes {
 		switch {
 		case i < int(class):
-			above += q.classes[i].length
+			above += q.classes[i].all()
 		case i > int(class):
-			below += q.classes[i].length
+			below += q.classes[i].all()
 		}
 	}
 	return n + min(above, passes*n) + min(below, n/passes)

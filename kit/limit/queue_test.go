@@ -302,20 +302,22 @@ func TestUrgentCrowdRefusesOthersForTheirDeadline(t *testing.T) {
 }
 
 // TestRandomCrowdsAreServedFairly sends random requests of random tenants and classes and checks, at each slot that
-// is given: it is never one too many; the class is the most urgent, or was passed over eight times; and everyone is served or told why not.
+// is given: it is never one too many; the class is the most urgent, or was passed over eight times; and everyone is served
+// or told why not, but who has begun is never turned away.
 func TestRandomCrowdsAreServedFairly(t *testing.T) {
 	seeded.Each(t, 30, func(t *testing.T, rnd *rand.Rand) {
 		synctest.Test(t, func(t *testing.T) {
 			slots, queue, tenants := 1+rnd.IntN(4), 3+rnd.IntN(60), 1+rnd.IntN(6)
 			l := newLimit(t, slots, queue)
-			var busy []Permit
-			for range slots {
-				busy = append(busy, acquire(t, l))
-			}
 			type served struct {
 				Request
 				permit Permit
 				err    error
+				begun  bool // and waited in Yield
+			}
+			var busy []served
+			for range slots {
+				busy = append(busy, served{permit: acquire(t, l)})
 			}
 			got := make(chan served, 1000)
 			var waiting []Request
@@ -327,7 +329,12 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 					r.Tenant = "flood"
 				}
 				waiting = append(waiting, r)
-				go func() { p, err := l.AcquireFor(ctx, r); got <- served{r, p, err} }()
+				go func() { p, err := l.AcquireFor(ctx, r); got <- served{r, p, err, false} }()
+				synctest.Wait()
+			}
+			yield := func(s served) {
+				waiting = append(waiting, s.Request)
+				go func() { got <- served{s.Request, s.permit, s.permit.Yield(ctx), true} }()
 				synctest.Wait()
 			}
 			leave := func(r Request) bool {
@@ -341,7 +348,7 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 			passed := map[Priority]int{}
 			serve := func(s served) {
 				if s.err != nil {
-					if rejected, ok := errors.AsType[*RejectedError](s.err); !ok || rejected.Reason != QueueFull && rejected.Reason != Displaced {
+					if rejected, ok := errors.AsType[*RejectedError](s.err); !ok || s.begun || rejected.Reason != QueueFull && rejected.Reason != Displaced {
 						t.Errorf("%+v: %v", s.Request, s.err)
 					}
 					leave(s.Request)
@@ -368,7 +375,7 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 						passed[p] = 0
 					}
 				}
-				busy = append(busy, s.permit)
+				busy = append(busy, s)
 			}
 			drain := func() {
 				for {
@@ -377,7 +384,7 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 					case s := <-got:
 						serve(s)
 					default:
-						if s := l.Stats(); s.Queued != len(waiting) || s.Queued > queue || s.Running > slots {
+						if s := l.Stats(); s.Queued+s.Yielding != len(waiting) || s.Queued > queue || s.Yielding > queue || s.Running > slots {
 							t.Errorf("%d wait, %+v", len(waiting), s)
 						}
 						return
@@ -390,8 +397,13 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 				} else if len(busy) > 0 {
 					time.Sleep(time.Millisecond)
 					i := rnd.IntN(len(busy))
-					busy[i].Done()
+					s := busy[i]
 					busy = slices.Delete(busy, i, i+1)
+					if rnd.IntN(2) == 0 || l.Stats().Yielding == queue {
+						s.permit.Done()
+					} else {
+						yield(s)
+					}
 				}
 				drain()
 				if t.Failed() {
@@ -399,8 +411,8 @@ func TestRandomCrowdsAreServedFairly(t *testing.T) {
 				}
 			}
 			cancel()
-			for _, p := range busy {
-				p.Done()
+			for _, s := range busy {
+				s.permit.Done()
 			}
 			for synctest.Wait(); len(got) > 0; { // the last who leave because of cancel, and those who were quicker
 				(<-got).permit.Done()

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,23 +23,41 @@ const (
 
 // seat is a place in the limit. Seats are used again, which is why a permit remembers the serial.
 type seat struct {
-	serial uint64
-	phase  phase
-	due    time.Duration
-	since  time.Duration // when the phase queued or running began
-	waited time.Duration // in the queue
-	err    error         // why it was turned away
-	class  uint8
-	tenant string
-	owner  *tenant // of that name; nil while nothing is counted for it
+	serial  uint64
+	phase   phase
+	class   uint8
+	between bool // has begun, and waits for a slot again
+	paid    bool // waited for the slot of its last block, too, so that its flow has been here all the time
+	due     time.Duration
+	since   time.Duration // when the phase queued or running began
+	worked  time.Duration // slots held before since, those beside its own included
+	err     error         // why it was turned away
+	blocks  atomic.Uint64 // serial + 1 of who holds a slot and says when a block has ended
+
+	tenant     string
+	owner      *tenant // of that name; nil while nothing is counted for it
+	extras     fifo    // slots beside its own
+	prev, next *seat   // in the queue, or among extras; next also in the free list
+
+	// What is below is not for those who find a slot free, and work in one piece.
 
 	charge, mostCharge time.Duration // what its flow has paid for its slot, and the most that it will
 
-	wake       chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
-	prev, next *seat         // in the queue; next also in the free list
+	waited time.Duration // in the queue
+	ticket int64         // of two that wait, who came earlier has the lower one
+	wake   chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
+	parent *seat         // whose extra slot it is
 }
 
-// fifo is a queue from which any element can be removed.
+// expire makes the permit of the seat worthless.
+func (s *seat) expire() {
+	s.serial++
+	if s.blocks.Load() != 0 { // writing it costs more
+		s.blocks.Store(0)
+	}
+}
+
+// fifo is a list in order of arrival from which any element can be removed.
 type fifo struct {
 	first, last *seat
 	length      int
@@ -52,6 +71,17 @@ func (q *fifo) push(s *seat) {
 		q.last.next = s
 	}
 	q.last = s
+	q.length++
+}
+
+func (q *fifo) pushFirst(s *seat) {
+	s.prev, s.next = nil, q.first
+	if q.first == nil {
+		q.last = s
+	} else {
+		q.first.prev = s
+	}
+	q.first = s
 	q.length++
 }
 
