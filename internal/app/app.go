@@ -16,9 +16,11 @@ import (
 	"github.com/dougong-io/dougong/adapters/etcd"
 	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/internal/grpcserver"
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
+	"google.golang.org/grpc"
 )
 
 // processName names the process among the states and log lines of its services.
@@ -38,6 +40,7 @@ type App struct {
 	names        []string
 	running      []built // beside names
 	public       *httpserver.Server
+	grpc         *grpcserver.Server
 	admin        *httpserver.Server
 	sink         *logSink
 	group        *lifecycle.Group
@@ -99,6 +102,11 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		s.Register(func(pattern, role string, handler http.Handler) {
 			a.public.HandleRoute(httpserver.Route{Pattern: pattern, Role: auth.Role(role), Handler: handler, Service: b.name})
 		})
+		if s.registerGRPC != nil {
+			s.registerGRPC(func(desc *grpc.ServiceDesc, impl any, roles map[string]string) {
+				a.handleGRPC(b.name, desc, impl, roles)
+			})
+		}
 		a.names, a.running = append(a.names, b.name), append(a.running, s)
 		members = append(members, lifecycle.Member{Name: "service " + b.name, Run: untilReady(s)})
 	}
@@ -106,7 +114,10 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		return nil, err
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
-	members = append(members, lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain})
+	members = append(members,
+		lifecycle.Member{Name: "grpc server", Run: a.grpc.Run, Drain: a.grpc.Drain},
+		lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain},
+	)
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
 		return nil, err
@@ -132,6 +143,13 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	}
 	httpMetrics.watch(a.public)
 	conns.Watch("http", a.public.Clients)
+	a.grpc, err = grpcserver.New(a.cfg.GRPC, grpcserver.Deps{
+		Service: processName, Logger: a.log, AccessLog: logs, Observer: newGRPCMetrics(a.metrics), ConnObserver: conns.Observer("grpc"), Faults: a.faults, Ready: a.ready,
+	})
+	if err != nil {
+		return fmt.Errorf("grpc.%w", err)
+	}
+	conns.Watch("grpc", a.grpc.Clients)
 	// The admin port has no fault points: it is how faults are ended.
 	deps.Faults, deps.Observer, deps.ConnObserver = nil, adminMetrics{httpMetrics}, conns.Observer("admin")
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
@@ -145,6 +163,14 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	}
 	a.serveFaults()
 	return nil
+}
+
+// handleGRPC serves a gRPC service of ours; methods without a role are open to anyone.
+func (a *App) handleGRPC(name string, desc *grpc.ServiceDesc, impl any, roles map[string]string) {
+	a.grpc.Register(grpcserver.Service{
+		Desc: desc, Impl: impl, Name: name,
+		Method: func(method string) grpcserver.Method { return grpcserver.Method{Role: auth.Role(roles[method])} },
+	})
 }
 
 // untilReady is a service's Run for the group: it tells when the service's state says that it serves.
@@ -176,7 +202,7 @@ func (a *App) Run(ctx context.Context, up func()) error {
 		defer close(told)
 		if state, err := a.group.Wait(waiting, func(s lifecycle.State) bool { return s != lifecycle.Initializing }); err == nil && state.Serving() {
 			a.warnOpen()
-			a.log.Info("serving", "http", a.public.Addr().String(), "admin", a.admin.Addr().String(), "took_ms", time.Since(a.started).Milliseconds())
+			a.log.Info("serving", "http", a.public.Addr().String(), "grpc", a.grpc.Addr().String(), "admin", a.admin.Addr().String(), "took_ms", time.Since(a.started).Milliseconds())
 			up()
 		}
 	}()
@@ -195,11 +221,10 @@ func (a *App) Run(ctx context.Context, up func()) error {
 // warnOpen says what a start beyond loopback without tokens means, before somebody wonders about 403.
 func (a *App) warnOpen() {
 	for _, l := range []struct {
-		name string
-		cfg  httpserver.Config
-		addr net.Addr
-	}{{"http", a.cfg.HTTP, a.public.Addr()}, {"admin", a.cfg.Admin, a.admin.Addr()}} {
-		if tcp, ok := l.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && l.cfg.TokensFile == "" {
+		name, tokens string
+		addr         net.Addr
+	}{{"http", a.cfg.HTTP.TokensFile, a.public.Addr()}, {"grpc", a.cfg.GRPC.TokensFile, a.grpc.Addr()}, {"admin", a.cfg.Admin.TokensFile, a.admin.Addr()}} {
+		if tcp, ok := l.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && l.tokens == "" {
 			a.log.Warn("listens beyond loopback without tokens: every route that needs a role answers 403; make a token with dougong token create",
 				"error_code", "no_tokens_file", "listener", l.name, "address", l.addr.String(), "key", l.name+".tokens_file")
 		}
@@ -248,6 +273,7 @@ func (a *App) Welcome() string {
 		}
 		try = append(try, w.try...)
 	}
+	fmt.Fprintf(&b, "  %-10s %s  the same over gRPC, with health and reflection\n", "grpc", a.grpc.Addr())
 	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /faults, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
 	for _, command := range try {
 		fmt.Fprintf(&b, "  %s\n", curlFor(command, a.cfg.HTTP))

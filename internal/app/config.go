@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/dougong-io/dougong/internal/grpcserver"
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
@@ -14,6 +15,7 @@ import (
 // Config is the whole configuration file.
 type Config struct {
 	HTTP         httpserver.Config  `json:"http" doc:"The public HTTP listener, shared by all services."`
+	GRPC         grpcserver.Config  `json:"grpc" doc:"The public gRPC listener, shared by all services."`
 	Admin        httpserver.Config  `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /faults, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read, /faults one with the role fault."`
 	Lifecycle    lifecycle.Config   `json:"lifecycle" doc:"How the process starts, drains and stops."`
 	Log          LogConfig          `json:"log" doc:"The log on standard error."`
@@ -32,6 +34,7 @@ type LogConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		HTTP:         httpserver.DefaultConfig(),
+		GRPC:         grpcserver.DefaultConfig(),
 		Admin:        httpserver.DefaultAdminConfig(),
 		Lifecycle:    lifecycle.DefaultConfig(),
 		Log:          LogConfig{Level: slog.LevelInfo},
@@ -48,12 +51,25 @@ func (c Config) Validate() error {
 	if c.HTTP.DrainTimeout > c.Lifecycle.StopTimeout {
 		faults = append(faults, fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout))
 	}
-	if _, port, _ := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Listen == c.Admin.Listen && port != "0" {
-		faults = append(faults, fmt.Errorf("admin.listen: %s is http.listen already", c.Admin.Listen))
+	if c.GRPC.DrainTimeout > c.Lifecycle.StopTimeout {
+		faults = append(faults, fmt.Errorf("grpc.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.GRPC.DrainTimeout, c.Lifecycle.StopTimeout))
+	}
+	taken := map[string]string{}
+	for _, l := range []struct{ key, listen string }{{"http", c.HTTP.Listen}, {"grpc", c.GRPC.Listen}, {"admin", c.Admin.Listen}} {
+		_, port, _ := net.SplitHostPort(l.listen)
+		if first, ok := taken[l.listen]; ok && port != "0" {
+			faults = append(faults, fmt.Errorf("%s.listen: %s is %s.listen already", l.key, l.listen, first))
+		}
+		taken[l.listen] = l.key
 	}
 	// A body is read into a buffer that may be twice as long.
-	if c.Inference.InFlightBytes < 2*c.HTTP.MaxBodyBytes {
-		faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below twice http.max_body_bytes (%d): a body of that size could be refused for ever", c.Inference.InFlightBytes, c.HTTP.MaxBodyBytes))
+	for _, most := range []struct {
+		key   string
+		bytes int64
+	}{{"http.max_body_bytes", c.HTTP.MaxBodyBytes}, {"grpc.max_message_bytes", c.GRPC.MaxMessageBytes}, {"inference.max_inflated_bytes", c.Inference.MaxInflatedBytes}} {
+		if c.Inference.InFlightBytes < 2*most.bytes {
+			faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below twice %s (%d): a body of that size could be refused for ever", c.Inference.InFlightBytes, most.key, most.bytes))
+		}
 	}
 	return errors.Join(faults...)
 }

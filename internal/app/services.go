@@ -14,6 +14,7 @@ import (
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
+	"google.golang.org/grpc"
 )
 
 // service is what the house asks of a service.
@@ -29,6 +30,8 @@ type built struct {
 	service
 	status  func() any               // for /statusz
 	welcome func(url string) welcome // for people, once it is ready
+
+	registerGRPC func(handle func(desc *grpc.ServiceDesc, impl any, roles map[string]string)) // nil: it has no gRPC
 
 	breakerPolicy    breaker.Policy             // as configured
 	setBreakerPolicy func(breaker.Policy) error // nil: it has no breaker
@@ -70,6 +73,8 @@ func buildInference(a *App) (built, error) {
 		BreakerObserver: breakerObservers{a.breakers.Observer("inference"), breakerLog{a.log.With("service", "inference")}},
 		StateObserver:   a.states,
 		Tenant:          tenantOf,
+		Ready:           a.ready,
+		Version:         number(),
 		Faults:          a.faults,
 		Log:             a.log.With("service", "inference"),
 	})
@@ -82,6 +87,8 @@ func buildInference(a *App) (built, error) {
 		service: s,
 		status:  func() any { return s.Status() },
 		welcome: func(url string) welcome { return welcomeInference(s, url) },
+
+		registerGRPC: s.RegisterGRPC,
 
 		breakerPolicy:    a.cfg.Inference.Breaker,
 		setBreakerPolicy: s.SetBreakerPolicy,
@@ -120,7 +127,7 @@ func modelRepository(name string) (fs.FS, error) {
 }
 
 func welcomeInference(s *inference.Service, url string) welcome {
-	w := welcome{serves: []string{url + "/v1/predict  models:"}}
+	w := welcome{serves: []string{url + "/v1/predict  models:", url + "/v2  the Open Inference Protocol"}}
 	hasMini := false
 	for _, m := range s.Status().Models {
 		w.serves[0] += " " + m.Name

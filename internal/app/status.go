@@ -19,13 +19,14 @@ type statusDocument struct {
 	Processors   int              `json:"gomaxprocs"`
 	HeapBytes    uint64           `json:"go_memory_bytes"`
 	Connections  connectionStatus `json:"connections"`
+	GRPC         connectionStatus `json:"grpc_connections"`
 	InFlight     []string         `json:"requests_in_flight"`
 	Services     []serviceStatus  `json:"services"`
 	Faults       *faultsStatus    `json:"faults,omitempty"`
 	Coordination *etcd.Status     `json:"coordination,omitempty"`
 }
 
-// connectionStatus is about the public listener. Clients are known where they are bounded.
+// connectionStatus is about a public listener. Clients are known where they are bounded.
 type connectionStatus struct {
 	Open    int                         `json:"open"`
 	Clients int                         `json:"clients"`
@@ -33,10 +34,9 @@ type connectionStatus struct {
 	Slow    uint64                      `json:"closed_as_slow"`
 }
 
-func (a *App) connections() connectionStatus {
-	clients := a.public.Clients()
+func connectionsOf(open int, clients limit.ListenerStats) connectionStatus {
 	return connectionStatus{
-		Open: a.public.Connections(), Clients: clients.Clients, Refused: clients.Refused,
+		Open: open, Clients: clients.Clients, Refused: clients.Refused,
 		Slow: clients.Closed[limit.SlowRead] + clients.Closed[limit.SlowWrite],
 	}
 }
@@ -57,16 +57,19 @@ func (a *App) status() statusDocument {
 	doc := statusDocument{
 		Version: Version(), State: state, Uptime: time.Since(a.started).Round(time.Second).String(),
 		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), HeapBytes: goMemory(), InFlight: []string{},
-		Connections: a.connections(),
+		Connections: connectionsOf(a.public.Connections(), a.public.Clients()),
 	}
+	calls := a.grpc.Clients()
+	doc.GRPC = connectionsOf(calls.Open, calls)
+	for _, r := range a.public.InFlight() {
+		doc.InFlight = append(doc.InFlight, r.String())
+	}
+	for _, c := range a.grpc.InFlight() {
+		doc.InFlight = append(doc.InFlight, c.String())
+	}
+	doc.InFlight = doc.InFlight[:min(len(doc.InFlight), mostInFlight)]
 	if cause := a.group.Status().Cause; cause != nil {
 		doc.Cause = cause.Error()
-	}
-	for i, r := range a.public.InFlight() {
-		if i == mostInFlight {
-			break
-		}
-		doc.InFlight = append(doc.InFlight, r.String())
 	}
 	for i, s := range a.running {
 		status := s.Lifecycle().Status()

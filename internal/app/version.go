@@ -9,13 +9,20 @@ import (
 // release is the version that the next release will have.
 const release = "0.1.0-dev"
 
-// Version is one line about this build.
-func Version() string {
-	version, revision, modified := release, "", ""
+// number is the version of this build alone.
+func number() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v := info.Main.Version; v != "" && v != "(devel)" {
-			version = v
+			return v
 		}
+	}
+	return release
+}
+
+// Version is one line about this build.
+func Version() string {
+	version, revision, modified := number(), "", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch {
 			case s.Key == "vcs.revision":

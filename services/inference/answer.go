@@ -9,7 +9,7 @@ import (
 func (r *predictRequest) answerBytes(v *served) int {
 	number := len("-2.2250738585072014e-308,")
 	if v.Summary.Precision == tree.Float32 {
-		number = len("-1.1754944e-38,")
+		number = len("-1.00000001e-38,")
 	}
 	return len(`{"model":"","version":"","outputs":[]}`) + 1 + len(v.Model) + len(v.Name) + r.rows*(len("[],")+v.Outputs()*number)
 }

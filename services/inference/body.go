@@ -14,7 +14,7 @@ import (
 
 // readBody reads the body, and reserves all the memory that this takes: room that is not filled yet is taken from others
 // as well.
-func (x *exchange) readBody(body pool.Buffer, held *share, r *http.Request) error {
+func (x *exchange) readBody(body pool.Buffer, held *share, from source) error {
 	if !held.take(cap(body.Bytes())) {
 		return errNoMemory
 	}
@@ -31,12 +31,12 @@ func (x *exchange) readBody(body pool.Buffer, held *share, r *http.Request) erro
 	for {
 		b := body.Bytes()
 		if len(b) == cap(b) {
-			if !growBody(body, held, roomFor(r.ContentLength, len(b))) {
+			if !growBody(body, held, roomFor(from.length, len(b))) {
 				return errNoMemory
 			}
 			b = body.Bytes()
 		}
-		n, err := r.Body.Read(b[len(b):cap(b)])
+		n, err := from.Read(b[len(b):cap(b)])
 		body.SetBytes(b[:len(b)+n])
 		if err == io.EOF { // not what only wraps it: that is an error, such as a rule orders
 			if damage.Any() {
@@ -79,9 +79,12 @@ func readError(ctx context.Context, err error) error {
 
 func bodyError(ctx context.Context, err error) error {
 	var tooLarge *http.MaxBytesError
+	var bad *badRequest
 	switch {
 	case late(ctx): // not expired: a body that fails cancels the context as well
 		return context.DeadlineExceeded
+	case errors.As(err, &bad):
+		return bad
 	case errors.As(err, &tooLarge):
 		return &badRequest{code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge,
 			msg: fmt.Sprintf("the body is larger than %d bytes; send fewer rows in a request", tooLarge.Limit)}

@@ -17,6 +17,8 @@ type caller struct {
 	priority limit.Priority
 	marked   bool   // as a test
 	hash     uint64 // of the request's id; 0: it has none
+
+	acceptsGzip bool
 }
 
 // callerOf reads an HTTP request's header.

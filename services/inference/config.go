@@ -26,6 +26,11 @@ type Config struct {
 	MaxRows       int   `json:"max_rows" doc:"Most rows in one request."`
 	InFlightBytes int64 `json:"in_flight_bytes" unit:"bytes" doc:"Most bytes of memory that request bodies and unsent answers hold at a time, room for what has yet to arrive included, before more are refused with 503."`
 
+	MaxInflatedBytes  int64 `json:"max_inflated_bytes" unit:"bytes" doc:"Largest request body once it is inflated, of those that come with Content-Encoding gzip or deflate; then 413."`
+	CompressFromBytes int64 `json:"compress_from_bytes" unit:"bytes" doc:"Answers of the Open Inference Protocol at least this long go out as gzip to callers that accept it. 0: none do."`
+
+	Sample SampleConfig `json:"sample" doc:"Predictions that are logged."`
+
 	Breaker breaker.Policy `json:"breaker" doc:"When a version of a model that fails is no longer called, and how it comes back. Answers that are our fault count as failures, no others."`
 
 	TestHeader string `json:"test_header" doc:"Name of the header by which a caller marks a call as a test (with the value true), which the breaker tries before others. It buys a failing version's few first places, nothing else. Empty: no mark is believed."`
@@ -50,6 +55,9 @@ func DefaultConfig() Config {
 		Arriving:      4096,
 		MaxRows:       16384,
 		InFlightBytes: 256 << 20,
+
+		MaxInflatedBytes:  8 << 20,
+		CompressFromBytes: 64 << 10,
 	}
 }
 
@@ -88,6 +96,15 @@ func (c Config) Validate() error {
 	}
 	if c.InFlightBytes < 1 {
 		faults = append(faults, fmt.Errorf("in_flight_bytes: must be positive, is %d", c.InFlightBytes))
+	}
+	if c.MaxInflatedBytes < 1 {
+		faults = append(faults, fmt.Errorf("max_inflated_bytes: must be positive, is %d", c.MaxInflatedBytes))
+	}
+	if c.CompressFromBytes < 0 {
+		faults = append(faults, fmt.Errorf("compress_from_bytes: must be at least 0, is %d", c.CompressFromBytes))
+	}
+	if !(c.Sample.Rate >= 0 && c.Sample.Rate <= 1) {
+		faults = append(faults, fmt.Errorf("sample.rate: must be from 0 to 1, is %v", c.Sample.Rate))
 	}
 	for _, fault := range faultsOf(c.Breaker.Validate()) {
 		faults = append(faults, fmt.Errorf("breaker.%w", fault))

@@ -19,11 +19,14 @@ type exchange struct {
 	caller
 	protocol
 	outcome
+	sample
 
 	loaded *loadedModels
 	permit limit.Permit
 	answer pool.Buffer // encoded
-	header int         // length of its JSON part if something follows it, else -1
+	coding string      // of the answer, "": none
+	asked  *served     // nil until it is known
+	length int         // of its JSON part if something follows it, else -1
 }
 
 // outcome is how a request goes: what the observer is told when it has ended, and the caller in a header.
@@ -31,22 +34,29 @@ type outcome struct {
 	start    time.Time
 	took     time.Duration // 0: until now
 	queued   time.Duration // for a slot
-	computed time.Duration // in it
+	computed time.Duration // in it, of which
+	parsed   time.Duration // for reading the request
+	scored   time.Duration // for the rows
 	observer VersionObserver
 	result   Result
 	rows     int
 }
 
-func (o *outcome) report() {
-	if o.took == 0 {
-		o.took = time.Since(o.start)
-	}
-	o.observer.Predicted(o.result, o.rows, o.took)
+// begin makes the exchange of a request. Its outcome is what is told when a panic passes through.
+func (s *Service) begin(c caller, p protocol) exchange {
+	return exchange{service: s, caller: c, protocol: p, outcome: outcome{start: time.Now(), observer: s.unnamed, result: Failed}, sample: s.choose()}
 }
 
-// begin makes the outcome that is told when a panic passes through.
-func (s *Service) begin() outcome {
-	return outcome{start: time.Now(), observer: s.unnamed, result: Failed}
+// report tells how it went.
+func (x *exchange) report() {
+	if x.took == 0 {
+		x.took = time.Since(x.start)
+	}
+	x.observer.Predicted(x.result, x.rows, x.took)
+	if x.asked != nil {
+		x.asked.stats.count(x)
+	}
+	x.log()
 }
 
 // admit asks for a place, before anything of the body is read.
@@ -76,11 +86,18 @@ func (x *exchange) leave(err error) {
 
 // receive reads the body and computes the answer to it. When it returns, nothing else of the request is in memory.
 func (x *exchange) receive(r *http.Request) error {
-	body := x.service.buffers.Get(roomFor(r.ContentLength, 0))
+	from, err := x.open(r)
+	if err != nil {
+		return readError(x.ctx, err)
+	}
+	if from.give != nil {
+		defer from.give()
+	}
+	body := x.service.buffers.Get(roomFor(from.length, 0))
 	defer body.Release()
 	held := share{of: &x.service.memory}
 	defer held.give()
-	if err := x.readBody(body, &held, r); err != nil {
+	if err := x.readBody(body, &held, from); err != nil {
 		return err
 	}
 	return x.compute(body.Bytes())
@@ -109,10 +126,13 @@ func (x *exchange) compute(body []byte) error {
 		}
 	}
 	x.answer.Grow(m.answerBytes(v))
-	answer, header := m.appendAnswer(x.answer.Bytes(), v, sc.outputs)
+	answer, length := m.appendAnswer(x.answer.Bytes(), v, sc.outputs)
 	x.answer.SetBytes(answer)
-	x.header = header
-	_, x.rows = m.table()
+	x.length = length
+	x.squeeze()
+	values, rows := m.table()
+	x.rows = rows
+	x.note(v, values, sc.outputs)
 	return nil
 }
 

@@ -71,8 +71,15 @@ func serveWith(t testing.TB, cfg Config, deps Deps) (*Service, http.Handler) {
 	}
 	mux := http.NewServeMux()
 	s.Register(func(pattern, role string, h http.Handler) {
-		if role != "read" {
-			t.Errorf("%s asks for role %q", pattern, role)
+		want := "read"
+		switch {
+		case pattern == "GET /v2", pattern == "GET /v2/{$}", strings.HasPrefix(pattern, "GET /v2/health/"):
+			want = ""
+		case strings.HasPrefix(pattern, "POST /v2/repository/models/"):
+			want = "release"
+		}
+		if role != want {
+			t.Errorf("%s asks for role %q, not %q", pattern, role, want)
 		}
 		mux.Handle(pattern, h)
 	})

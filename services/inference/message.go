@@ -1,5 +1,11 @@
 package inference
 
+import (
+	"errors"
+
+	"github.com/dougong-io/dougong/services/inference/oip"
+)
+
 // message is a request in the form that its protocol gives it. It is used again for the next one.
 type message interface {
 	// parse reads a whole body. It finds every fault that can be found without knowing the model.
@@ -25,17 +31,81 @@ type wanted struct {
 // protocol is how a request came, and what is known of it beside its body.
 type protocol struct {
 	kind   protocolKind
-	target wanted // of the kinds that say it outside of the body
-	header int    // protocolREST: length of the JSON part of the body; -1: all of it
+	target wanted // overREST: what the path names
+	header int    // overREST: length of the JSON part of the body; -1: all of it
 }
 
 type protocolKind uint8
 
 const (
-	protocolPredict protocolKind = iota // POST /v1/predict
+	predict  protocolKind = iota // POST /v1/predict
+	overREST                     // POST /v2/models/…/infer
+	overGRPC                     // ModelInfer
 )
+
+func (k protocolKind) String() string { return [...]string{"predict", "rest", "grpc"}[k] }
 
 // message is where sc keeps a request of this protocol.
 func (p *protocol) message(sc *scratch) message {
-	return &sc.predict
+	if p.kind == predict {
+		return &sc.predict
+	}
+	sc.infer.protocol = *p
+	return &sc.infer
+}
+
+// inferRequest is a request of the Open Inference Protocol.
+type inferRequest struct {
+	oip.Request
+	protocol
+}
+
+func (r *inferRequest) reset() {
+	r.Request.Reset()
+	r.protocol = protocol{}
+}
+
+func (r *inferRequest) parse(body []byte, maxRows int) error {
+	limits := oip.Limits{MaxRows: maxRows, MaxInputs: maxInputs}
+	if r.kind == overGRPC {
+		return invalid(r.ParseProto(body, limits))
+	}
+	return invalid(r.ParseJSON(body, r.header, limits))
+}
+
+// maxInputs is how many tensors a request may have: a feature each, of models wider than any we have seen.
+const maxInputs = 16384
+
+func (r *inferRequest) wanted() wanted {
+	if r.kind == overREST {
+		return r.target
+	}
+	w := wanted{model: text(r.Model()), version: text(r.Version())}
+	w.hasModel, w.hasVersion = true, w.version != "" // in a protobuf, empty is absent
+	return w
+}
+
+func (r *inferRequest) bind(v *served, _ []byte) error { return invalid(r.Bind(&v.signature)) }
+
+func (r *inferRequest) table() (values []float64, rows int) { return r.Rows() }
+
+func (r *inferRequest) answerBytes(v *served) int { return r.AnswerBytes(&v.signature) }
+
+func (r *inferRequest) appendAnswer(dst []byte, v *served, outputs []float64) (answer []byte, header int) {
+	if r.kind == overGRPC {
+		return r.AppendProto(dst, &v.signature, outputs), -1
+	}
+	return r.AppendJSON(dst, &v.signature, outputs)
+}
+
+// invalid makes a fault that package oip finds one of the service's.
+func invalid(err error) error {
+	fault, ok := errors.AsType[*oip.Error](err)
+	switch {
+	case err == nil:
+		return nil
+	case ok && fault.Kind == oip.TooManyRows:
+		return &badRequest{code: CodeTooManyRows, status: 413, msg: fault.Error()}
+	}
+	return &badRequest{code: CodeInvalidRequest, status: 400, msg: err.Error()}
 }

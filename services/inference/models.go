@@ -38,7 +38,7 @@ func (s *Service) listModels(w http.ResponseWriter, r *http.Request) {
 	for _, m := range loaded.Models() {
 		answer.Models = append(answer.Models, describe(m, false))
 	}
-	writeJSON(w, answer)
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // describeModel is GET /v1/models/{model}.
@@ -53,7 +53,7 @@ func (s *Service) describeModel(w http.ResponseWriter, r *http.Request) {
 		s.answerProblem(w, err)
 		return
 	}
-	writeJSON(w, describe(m, true))
+	writeJSON(w, http.StatusOK, describe(m, true))
 }
 
 func describe(m *repository.Model, inputs bool) modelAnswer {
@@ -71,11 +71,12 @@ func describe(m *repository.Model, inputs bool) modelAnswer {
 	return answer
 }
 
-func writeJSON(w http.ResponseWriter, answer any) {
+func writeJSON(w http.ResponseWriter, status int, answer any) {
 	body, err := json.Marshal(answer)
 	if err != nil { // the types above always marshal
 		panic(err)
 	}
 	w.Header()["Content-Type"] = jsonContentType
+	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
 }

@@ -4,11 +4,12 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unsafe"
 )
 
 // predict is POST /v1/predict.
 func (s *Service) predict(w http.ResponseWriter, r *http.Request) {
-	x := exchange{service: s, outcome: s.begin(), caller: s.callerOf(r)}
+	x := s.begin(s.callerOf(r), protocol{})
 	defer x.report()
 	if err := x.serve(w, r); err != nil {
 		x.result, x.rows = s.answerProblem(w, x.refusal(err)), 0
@@ -22,7 +23,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer x.permit.Done()
 	x.answer = x.service.buffers.Get(0)
-	defer x.answer.Release()
+	defer func() { x.answer.Release() }() // it may be another one by then
 	err := x.receive(r)
 	x.leave(err) // the answer goes out without a slot and a place: what a slow reader holds is its answer
 	if err != nil {
@@ -50,15 +51,56 @@ func (x *exchange) write(w http.ResponseWriter) error {
 	x.result, x.took = OK, time.Since(x.start)
 	header := w.Header()
 	header["Content-Type"] = jsonContentType
+	if x.coding != "" {
+		header["Content-Encoding"] = gzipCoding
+	}
+	f := new(fields)
+	f.set(header, "Server-Timing", x.appendTiming(f.room()))
+	if x.length >= 0 {
+		header["Content-Type"] = binaryContentType
+		f.set(header, headerLength, strconv.AppendInt(f.room(), int64(x.length), 10))
+	}
 	if withLength {
-		header["Content-Length"] = []string{strconv.Itoa(whole)}
+		f.set(header, "Content-Length", strconv.AppendInt(f.room(), int64(whole), 10))
 	}
 	w.Write(answer) // an error here is the caller's connection, which the server notices itself
 	return nil
+}
+
+// fields are the values of header fields that differ from answer to answer, in one piece of memory. It is not used again:
+// the header is written after the handler has returned.
+type fields struct {
+	values [3]string
+	bytes  [144]byte
+	n      int // values
+	used   int // bytes
+}
+
+// room is where the text of the next value goes.
+func (f *fields) room() []byte { return f.bytes[f.used:f.used] }
+
+// set takes a text that was appended to room.
+func (f *fields) set(header http.Header, name string, text []byte) {
+	f.values[f.n] = unsafe.String(unsafe.SliceData(text), len(text))
+	header[name] = f.values[f.n : f.n+1 : f.n+1]
+	f.n++
+	f.used += len(text)
+}
+
+// appendTiming tells the caller how long the request waited for a slot and was computed, in milliseconds (W3C Server Timing).
+func (o *outcome) appendTiming(b []byte) []byte {
+	b = append(b, "queue;dur="...)
+	b = strconv.AppendFloat(b, o.queued.Seconds()*1e3, 'f', 3, 64)
+	b = append(b, ", compute;dur="...)
+	return strconv.AppendFloat(b, o.computed.Seconds()*1e3, 'f', 3, 64)
 }
 
 // shortAnswer is what net/http buffers whole, and so finds the length of by itself; longer answers would go
 // out in chunks without one.
 const shortAnswer = 2048
 
-var jsonContentType = []string{"application/json"}
+var (
+	jsonContentType   = []string{"application/json"}
+	binaryContentType = []string{"application/octet-stream"}
+	gzipCoding        = []string{codingGzip}
+)

@@ -20,6 +20,8 @@ const (
 	CodeTooManyRows     = "too_many_rows"
 	CodeBodyTooLarge    = "body_too_large"
 	CodeBodyTimeout     = "body_timeout"
+	CodeUnknownEncoding = "unknown_encoding"
+	CodeNotImplemented  = "not_implemented"
 	CodeModelNotFound   = "model_not_found"
 	CodeVersionNotFound = "version_not_found"
 	CodeNotReady        = "not_ready"
@@ -52,6 +54,13 @@ func (e notReadyError) Error() string {
 
 // answerProblem answers with the problem document for err.
 func (s *Service) answerProblem(w http.ResponseWriter, err error) Result {
+	p, result := s.problem(err)
+	problem.Write(w, &p)
+	return result
+}
+
+// problem is how err is answered, whatever the protocol. It logs what is our fault.
+func (s *Service) problem(err error) (problem.Problem, Result) {
 	p, result := problemOf(err)
 	if rule, ok := errors.AsType[*fault.Error](err); ok {
 		p.Detail = rule.Error() // so that nobody hunts for a failure that was ordered
@@ -61,8 +70,7 @@ func (s *Service) answerProblem(w http.ResponseWriter, err error) Result {
 	if result == Failed {
 		s.deps.Log.Error("prediction failed", "error_code", p.Code, "error", err)
 	}
-	problem.Write(w, &p)
-	return result
+	return p, result
 }
 
 func problemOf(err error) (problem.Problem, Result) {

@@ -3,22 +3,18 @@ package inference
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
-// blockRows is how many rows are scored between two looks at the deadline.
-const blockRows = 256
-
 // score parses a body and scores its rows into sc.outputs. From when the version is known, its observer is
 // the one that is told.
 func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
-	s := x.service
+	s, starts := x.service, time.Now()
 	if s.points.decode.On() {
 		if err := x.strike(s.points.decode, malformed("the body could not be parsed")); err != nil {
 			return nil, err
@@ -37,7 +33,7 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.observer = v.observer
+	x.asked, x.observer = v, v.observer
 	x.observer.Begin()
 	if err := m.bind(v, body); err != nil {
 		return nil, err
@@ -51,6 +47,8 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
+	parsed := time.Now()
+	x.parsed = parsed.Sub(starts)
 	outcome := breaker.Failure // if it panics
 	defer func() { permit.Done(outcome) }()
 	if s.points.score.On() {
@@ -58,8 +56,9 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 	}
 	if err == nil {
 		values, rows := m.table()
-		sc.outputs, err = predictRows(x.ctx, v.Version, values, rows, sc.outputs)
+		sc.outputs, err = x.predictRows(v.Version, values, rows, sc.outputs)
 	}
+	x.scored = time.Since(parsed)
 	outcome = outcomeOf(err)
 	return v, err
 }
@@ -90,31 +89,6 @@ func (m *loadedModels) find(w wanted) (*served, error) {
 		return nil, err
 	}
 	return m.served[v], nil
-}
-
-// predictRows scores rows into outputs, which it grows as needed.
-func predictRows(ctx context.Context, version *repository.Version, values []float64, rows int, outputs []float64) ([]float64, error) {
-	width, perRow := version.Features(), version.Outputs()
-	if n := rows * perRow; cap(outputs) < n {
-		outputs = make([]float64, n)
-	} else {
-		outputs = outputs[:n]
-	}
-	for first := 0; first < rows; first += blockRows {
-		if first > 0 && expired(ctx) {
-			return outputs, context.DeadlineExceeded
-		}
-		last := min(first+blockRows, rows)
-		if err := version.Predict(outputs[first*perRow:last*perRow], values[first*width:last*width]); err != nil {
-			return outputs, err
-		}
-	}
-	for _, x := range outputs {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return outputs, fmt.Errorf("model %s version %s answered %v, which JSON cannot hold", version.Model, version.Name, x)
-		}
-	}
-	return outputs, nil
 }
 
 // text views bytes as a string for a look-up; the bytes outlive it.

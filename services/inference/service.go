@@ -17,7 +17,9 @@ import (
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/pool"
+	"github.com/dougong-io/dougong/services/inference/oip"
 	"github.com/dougong-io/dougong/services/inference/repository"
+	"github.com/dougong-io/dougong/services/inference/tree"
 )
 
 // Deps are what the service is given. Models and Decode are needed, the rest may be nil.
@@ -29,6 +31,8 @@ type Deps struct {
 	BreakerObserver breaker.Observer
 	StateObserver   lifecycle.Observer
 	Tenant          func(ctx context.Context, remote string) string // who shares a limit with itself, of a caller at that address; nil: all are one
+	Ready           func() (state string, ok bool)                  // of the process; nil: the service's own
+	Version         string                                          // of the program
 	Faults          *fault.Set                                      // whose rules may strike; nil: none can
 	Log             *slog.Logger
 }
@@ -60,14 +64,25 @@ type loadedModels struct {
 // served is a version with what goes with it.
 type served struct {
 	*repository.Version
-	observer VersionObserver
-	circuit  *breaker.Circuit
+	observer  VersionObserver
+	circuit   *breaker.Circuit
+	signature oip.Signature
+	stats     stats
 }
 
 // modelVersion is what a circuit guards.
 type modelVersion struct{ model, version string }
 
 func (v modelVersion) String() string { return v.model + "/" + v.version }
+
+// signatureOf is a version as the Open Inference Protocol sees it.
+func signatureOf(v *repository.Version) oip.Signature {
+	datatype := oip.FP64
+	if v.Summary.Precision == tree.Float32 {
+		datatype = oip.FP32
+	}
+	return oip.Signature{Model: v.Model, Version: v.Name, Features: v.Manifest.Inputs, Column: v.Column, Outputs: v.Outputs(), Datatype: datatype}
+}
 
 // New makes a service in state Initializing. It reads nothing: Run does.
 func New(cfg Config, deps Deps) (*Service, error) {
@@ -196,7 +211,7 @@ func (s *Service) load(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			loaded.served[v] = &served{Version: v, observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit}
+			loaded.served[v] = &served{Version: v, observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit, signature: signatureOf(v)}
 		}
 		s.deps.Log.Info("model loaded", "model", m.Name, "serving", m.Serving.Name, "versions", len(m.Versions),
 			"trees", m.Serving.Summary.Trees, "features", m.Serving.Features(), "golden_rows", len(m.Serving.Manifest.Golden.Rows))
@@ -211,6 +226,7 @@ func (s *Service) Register(handle func(pattern, role string, handler http.Handle
 	handle("POST /v1/predict", "read", http.HandlerFunc(s.predict))
 	handle("GET /v1/models", "read", http.HandlerFunc(s.listModels))
 	handle("GET /v1/models/{model}", "read", http.HandlerFunc(s.describeModel))
+	s.registerV2(handle)
 }
 
 // Invariants tells what must always hold, each with nil or what is wrong. It recomputes, so it costs a
@@ -232,8 +248,8 @@ func (s *Service) Invariants(report func(name string, err error)) {
 	if a := s.limits.Adaptive; a != nil {
 		most = a.Max
 	}
-	if l := s.limits; stats.Running > most || stats.Queued > l.Queue || stats.Arriving > l.Arriving {
-		err = fmt.Errorf("%d run, %d wait and %d arrive, of %d, %d and %d", stats.Running, stats.Queued, stats.Arriving, most, l.Queue, l.Arriving)
+	if l := s.limits; stats.Running > most || stats.Queued > l.Queue || stats.Yielding > l.Queue || stats.Arriving > l.Arriving {
+		err = fmt.Errorf("%d run, %d wait, %d of them between blocks, and %d arrive, of %d, %d and %d", stats.Running, stats.Queued+stats.Yielding, stats.Yielding, stats.Arriving, most, l.Queue, l.Arriving)
 	}
 	report("no more run, wait and arrive than may", err)
 	err = nil
@@ -251,6 +267,7 @@ type Status struct {
 	Arriving     int           `json:"arriving"`
 	Running      int           `json:"running"`
 	Queued       int           `json:"queued"`
+	Yielding     int           `json:"yielding"`   // large requests that let others go first between two blocks
 	HeldBytes    int64         `json:"held_bytes"` // by bodies that arrive or wait, and answers that are being sent
 	DefaultModel string        `json:"default_model"`
 	Rows         pool.Stats    `json:"rows"`    // memory that requests use again: of rows and outputs,
@@ -287,7 +304,7 @@ func versionStatus(name string, c breaker.Status) VersionStatus {
 func (s *Service) Status() Status {
 	stats := s.limiter.Stats()
 	status := Status{
-		Slots: stats.Slots, Tenants: stats.Tenants, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued,
+		Slots: stats.Slots, Tenants: stats.Tenants, Arriving: stats.Arriving, Running: stats.Running, Queued: stats.Queued, Yielding: stats.Yielding,
 		HeldBytes: s.memory.used.Load(), Rows: s.scratch.Snapshot(), Buffers: s.buffers.Snapshot(),
 	}
 	if loaded := s.models.Load(); loaded != nil {

@@ -167,7 +167,7 @@ func TestFaultsOfAFileAreFollowedAndTheKillSwitchGoesBeforeThem(t *testing.T) {
 	p.eventually("no rules without the file", func() bool { return status() == 200 })
 
 	write(t, file, `{"version":1,"rules":[{"id":"a","point":"*","for":"1m","hang":{}}]}`)
-	if code, _, stderr := run(t, []string{"DOUGONG_FAULTS_FILE=" + file, "DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0"}, "up"); code != 2 || !strings.Contains(stderr, "rules[0].for") {
+	if code, _, stderr := run(t, []string{"DOUGONG_FAULTS_FILE=" + file, "DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0"}, "up"); code != 2 || !strings.Contains(stderr, "rules[0].for") {
 		t.Errorf("a bad file at the start: exit code %d: %s", code, stderr)
 	}
 }

@@ -39,6 +39,7 @@ type process struct {
 	t           *testing.T
 	cmd         *exec.Cmd
 	http, admin string // base URLs
+	grpc        string // address
 	stdout      testenv.Buffer
 	stderr      testenv.Buffer
 	ended       chan struct{}
@@ -49,7 +50,7 @@ type process struct {
 func start(t *testing.T, args []string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
-	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
+	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.run()
 	return p
@@ -75,7 +76,7 @@ func (p *process) run() {
 	})
 }
 
-var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)","admin":"([^"]+)"`)
+var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)","grpc":"([^"]+)","admin":"([^"]+)"`)
 
 // up starts a process and waits until it serves.
 func up(t *testing.T, env ...string) *process {
@@ -89,13 +90,18 @@ func (p *process) awaitServing() {
 	p.t.Helper()
 	p.eventually("serving", func() bool {
 		match := servingLine.FindStringSubmatch(p.stderr.String())
-		if match != nil {
-			p.http, p.admin = "http://"+match[1], "http://"+match[2]
-		}
+		p.listens(match)
 		return match != nil
 	})
 	if status, body := p.get(p.http + "/readyz"); status != 200 {
 		p.t.Fatalf("serving, but not ready: %d %s", status, body)
+	}
+}
+
+// listens takes the addresses from a match of servingLine, if there is one.
+func (p *process) listens(match []string) {
+	if match != nil {
+		p.http, p.grpc, p.admin = "http://"+match[1], match[2], "http://"+match[3]
 	}
 }
 

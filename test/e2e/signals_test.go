@@ -137,7 +137,7 @@ func TestKillLeavesNothingBehind(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	// The same ports serve again at once.
-	again := up(t, "DOUGONG_HTTP_LISTEN="+strings.TrimPrefix(p.http, "http://"), "DOUGONG_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
+	again := up(t, "DOUGONG_HTTP_LISTEN="+strings.TrimPrefix(p.http, "http://"), "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
 	if again.http != p.http {
 		t.Errorf("serves on %s", again.http)
 	}
@@ -152,7 +152,7 @@ func stuckLog(t *testing.T) (p *process, reader *os.File) {
 	}
 	t.Cleanup(func() { reader.Close() })
 	p = &process{t: t, cmd: exec.Command(binary, "up"), ended: make(chan struct{})}
-	p.cmd.Env = testenv.Environment([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"})
+	p.cmd.Env = testenv.Environment([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"})
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, writer
 	p.run()
 	writer.Close() // the child has its own
@@ -162,9 +162,7 @@ func stuckLog(t *testing.T) (p *process, reader *os.File) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if match := servingLine.FindStringSubmatch(line); match != nil {
-			p.http, p.admin = "http://"+match[1], "http://"+match[2]
-		}
+		p.listens(servingLine.FindStringSubmatch(line))
 	}
 	return p, reader
 }

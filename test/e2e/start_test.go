@@ -78,7 +78,7 @@ func TestFailedStarts(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("http:\n  listne: 127.0.0.1:1\ninference:\n  slots: -1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	free := []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0"}
+	free := []string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0"}
 	for name, c := range map[string]struct {
 		args []string
 		env  []string

@@ -106,7 +106,7 @@ var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)"`)
 // up starts all services on ports of the system's choice and returns the address that they answer on.
 func up(t *testing.T, env ...string) string {
 	t.Helper()
-	p := start(t, "", append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s", "DOUGONG_HTTP_ACCESS_LOG=false"}, env...), "up")
+	p := start(t, "", append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s", "DOUGONG_HTTP_ACCESS_LOG=false"}, env...), "up")
 	var match []string
 	p.eventually("serving", func() bool {
 		match = servingLine.FindStringSubmatch(p.stderr.String())

@@ -65,7 +65,7 @@ func up(t *testing.T, env ...string) *process {
 		args = p.quota.wrap(args)
 	}
 	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
+	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}, env...))
 	p.cmd.Stderr = &p.log
 	testenv.EndWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {

@@ -32,6 +32,9 @@ func (e *Error) Unwrap() error { return e.cause }
 type Scanner struct {
 	data []byte
 	pos  int
+
+	// NaN has Numbers take the literal NaN for a null. JSON has none, but some writers send it.
+	NaN bool
 }
 
 // New returns a scanner at the start of data.
@@ -41,7 +44,7 @@ func New(data []byte) Scanner { return Scanner{data: data} }
 func (s *Scanner) Offset() int { return s.pos }
 
 // At returns a scanner over the same document at an offset that Offset returned.
-func (s *Scanner) At(offset int) Scanner { return Scanner{data: s.data, pos: offset} }
+func (s *Scanner) At(offset int) Scanner { return Scanner{data: s.data, pos: offset, NaN: s.NaN} }
 
 // Fault makes an error at the scanner's position.
 func (s *Scanner) Fault(msg string) error { return &Error{Offset: s.pos, Msg: msg} }
@@ -99,6 +102,17 @@ func (s *Scanner) End() error {
 
 // Null consumes the literal null.
 func (s *Scanner) Null() error { return s.literal("null") }
+
+// Bool consumes true or false.
+func (s *Scanner) Bool() (bool, error) {
+	switch s.Peek() {
+	case 't':
+		return true, s.literal("true")
+	case 'f':
+		return false, s.literal("false")
+	}
+	return false, s.unexpected("true or false")
+}
 
 // Number consumes a number. JSON has no NaN and no infinity; a number beyond float64 is an ErrRange.
 func (s *Scanner) Number() (float64, error) {
@@ -206,9 +220,12 @@ func (s *Scanner) Numbers(dst []float64) ([]float64, error) {
 		s.pos = i
 		v := math.NaN()
 		var err error
-		if s.Peek() == 'n' {
+		switch c := s.Peek(); {
+		case c == 'n':
 			err = s.Null()
-		} else {
+		case c == 'N' && s.NaN:
+			err = s.literal("NaN")
+		default:
 			v, err = s.Number()
 		}
 		if err != nil {

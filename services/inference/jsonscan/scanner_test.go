@@ -83,6 +83,31 @@ func TestNumberEqualsStrconv(t *testing.T) {
 	}
 }
 
+func TestBool(t *testing.T) {
+	for doc, want := range map[string]bool{`true`: true, ` false`: false, "\n\ttrue": true} {
+		s := New([]byte(doc))
+		got, err := s.Bool()
+		if err == nil {
+			err = s.End()
+		}
+		if err != nil || got != want {
+			t.Errorf("%q: %v, %v", doc, got, err)
+		}
+	}
+	for doc, want := range map[string]string{
+		``:      "at byte 0: true or false expected, the document ends here",
+		`1`:     "at byte 0: true or false expected, not '1'",
+		`null`:  "at byte 0: true or false expected, not 'n'",
+		`tru`:   "at byte 0: a value expected, not 't'",
+		`falsy`: "at byte 0: a value expected, not 'f'",
+	} {
+		s := New([]byte(doc))
+		if _, err := s.Bool(); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", doc, err, want)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	for doc, want := range map[string]string{
 		`[]`: "[]", ` [ ] `: "[]", `[0]`: "[0]", `[1,2]`: "[1 2]", `[1,2,-3.5e1]`: "[1 2 -35]", `[null,0,null]`: "[NaN 0 NaN]",
@@ -235,4 +260,20 @@ func ExampleScanner() {
 	}
 	fmt.Println(sum, missing, err)
 	// Output: 3.5 1 <nil>
+}
+
+func TestNaNIsMissingOnlyWhereItIsAllowed(t *testing.T) {
+	s := New([]byte(`[1,NaN,null]`))
+	s.NaN = true
+	values, err := s.Numbers(nil)
+	if err != nil || len(values) != 3 || values[0] != 1 || !math.IsNaN(values[1]) || !math.IsNaN(values[2]) {
+		t.Errorf("%v %v", values, err)
+	}
+	for _, text := range []string{`[NaN]`, `[nan]`, `[NAN]`, `[Infinity]`} {
+		s := New([]byte(text))
+		s.NaN = text != `[NaN]`
+		if values, err := s.Numbers(nil); err == nil {
+			t.Errorf("%s: %v", text, values)
+		}
+	}
 }

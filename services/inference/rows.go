@@ -1,0 +1,133 @@
+package inference
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/services/inference/repository"
+)
+
+// blockRows is how many rows are scored in one go: below a millisecond's work for most models. Between two blocks the
+// deadline is looked at, and the slot goes to whoever waits for it.
+const blockRows = 256
+
+// predictRows scores rows into outputs, which it grows as needed.
+func (x *exchange) predictRows(version *repository.Version, values []float64, rows int, outputs []float64) ([]float64, error) {
+	perRow := version.Outputs()
+	if n := rows * perRow; cap(outputs) < n {
+		outputs = make([]float64, n)
+	} else {
+		outputs = outputs[:n]
+	}
+	var err error
+	if rows <= blockRows {
+		err = version.Predict(outputs, values)
+	} else {
+		err = x.predictBlocks(version, values, rows, outputs)
+	}
+	if err != nil {
+		return outputs, err
+	}
+	for _, y := range outputs {
+		if math.IsNaN(y) || math.IsInf(y, 0) {
+			return outputs, fmt.Errorf("model %s version %s answered %v, which is no prediction", version.Model, version.Name, y)
+		}
+	}
+	return outputs, nil
+}
+
+// predictBlocks scores many rows: block after block in its own slot, and beside it in slots that nobody else wants.
+func (x *exchange) predictBlocks(version *repository.Version, values []float64, rows int, outputs []float64) error {
+	b := &blocks{version: version, values: values, outputs: outputs, rows: rows}
+	defer func() {
+		b.next.Store(int64(rows)) // also when this goroutine panics
+		b.helpers.Wait()          // they write to the memory of the request
+	}()
+	// Who waits between two blocks holds the memory of its rows: it counts as that of a body does. Where there is no room
+	// the request keeps its slot, and holds nobody else's memory up.
+	held := share{of: &x.service.memory}
+	defer held.give()
+	yields := held.take(8 * (cap(values) + cap(outputs)))
+	most := min(b.count(), runtime.GOMAXPROCS(0)) - 1
+	for started := 0; b.one(); {
+		if expired(x.ctx) {
+			b.stop(context.DeadlineExceeded)
+			break
+		}
+		if yields {
+			if err := x.permit.Yield(x.ctx); err != nil {
+				b.stop(err)
+				break
+			}
+		}
+		if started < most && b.left() > 1 {
+			if slot, ok := x.permit.Extra(); ok {
+				started++
+				b.helpers.Go(func() { b.help(slot) })
+			}
+		}
+	}
+	b.helpers.Wait()
+	if p := b.panicked.Load(); p != nil {
+		panic(*p)
+	}
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// blocks is the work of a request of many rows. Who has a slot takes the next block.
+type blocks struct {
+	version         *repository.Version
+	values, outputs []float64
+	rows            int
+
+	next     atomic.Int64 // row that nobody has taken
+	failed   atomic.Pointer[error]
+	panicked atomic.Pointer[any]
+	helpers  sync.WaitGroup
+}
+
+func (b *blocks) count() int { return (b.rows + blockRows - 1) / blockRows }
+
+// left is how many of them nobody has taken.
+func (b *blocks) left() int { return (b.rows - int(b.next.Load()) + blockRows - 1) / blockRows }
+
+// one scores a block, and tells whether there is another one to take.
+func (b *blocks) one() bool {
+	first := int(b.next.Add(blockRows)) - blockRows
+	if first >= b.rows {
+		return false
+	}
+	last := min(first+blockRows, b.rows)
+	width, perRow := b.version.Features(), b.version.Outputs()
+	if err := b.version.Predict(b.outputs[first*perRow:last*perRow], b.values[first*width:last*width]); err != nil {
+		b.stop(err)
+	}
+	return int(b.next.Load()) < b.rows
+}
+
+// stop has nobody take another block.
+func (b *blocks) stop(err error) {
+	b.failed.CompareAndSwap(nil, &err)
+	b.next.Store(int64(b.rows))
+}
+
+// help scores blocks in an extra slot while nobody else wants it. A panic is the request's, not the process's.
+func (b *blocks) help(slot limit.Slot) {
+	defer slot.Done()
+	defer func() {
+		if p := recover(); p != nil {
+			b.panicked.CompareAndSwap(nil, &p)
+			b.stop(nil)
+		}
+	}()
+	for b.one() && slot.Keep() {
+	}
+}

@@ -1,0 +1,123 @@
+package inference
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dougong-io/dougong/examples/models"
+)
+
+// manyRows is a request of n rows of loan-default for POST /v1/predict.
+func manyRows(t testing.TB, n int) string {
+	rows, _ := readCases(t, data+"loan-default/cases.csv", "full", 72)
+	var b strings.Builder
+	b.WriteString(`{"model":"loan-default","inputs":[`)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(rows[i%len(rows)])
+	}
+	b.WriteString("]}")
+	return b.String()
+}
+
+// With one slot, who sends a row waits for a block of a large request, not for all of it.
+func TestSingleRowsAreAnsweredAmidALargeRequest(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Slots = 1
+	s, h, _ := serve(t, cfg, models.Repository)
+	body := manyRows(t, 16384)
+	var large sync.WaitGroup
+	var code int
+	done := make(chan struct{})
+	large.Go(func() {
+		defer close(done)
+		code = post(h, body).Code
+	})
+	waitFor(t, func() bool { return s.Status().Running == 1 })
+	small := 0
+	for range 5 {
+		if w := post(h, `{"model":"loan-mini","input":[0.1,0.9]}`); w.Code != http.StatusOK {
+			t.Fatal(w.Code, w.Body)
+		}
+		select {
+		case <-done:
+		default:
+			small++
+		}
+	}
+	large.Wait()
+	if code != http.StatusOK {
+		t.Fatal(code)
+	}
+	if small < 5 {
+		t.Errorf("%d of 5 small requests were answered before the large one", small)
+	}
+	if got := s.Status(); got.Running+got.Queued+got.Arriving != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestLargeRequestsUseFreeSlotsAndAnswerTheSame(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	}
+	body := manyRows(t, 5000)
+	answers := map[int]string{}
+	for _, slots := range []int{1, 8} {
+		cfg := DefaultConfig()
+		cfg.Slots = slots
+		s, h, _ := serve(t, cfg, models.Repository)
+		most := 0
+		answered := make(chan string)
+		go func() { answered <- post(h, body).Body.String() }()
+		for answers[slots] == "" {
+			most = max(most, s.Status().Running)
+			select {
+			case answers[slots] = <-answered:
+			default:
+			}
+		}
+		if (most > 1) != (slots > 1) {
+			t.Errorf("with %d slots a large request had %d", slots, most)
+		}
+		if got := s.Status(); got.Running != 0 || got.Rows.InUse != 0 {
+			t.Errorf("%+v", got)
+		}
+	}
+	if answers[1] != answers[8] || strings.Count(answers[1], "],[") != 4999 {
+		t.Error("the answers differ")
+	}
+}
+
+// Requests of all sizes at once, more than there are slots: nothing mixes, nothing is left.
+func TestLargeAndSmallRequestsDoNotMix(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Slots = 3
+	s, h, _ := serve(t, cfg, models.Repository)
+	sizes := []int{1, 255, 256, 257, 700, 1500}
+	want := map[int]string{}
+	for _, n := range sizes {
+		want[n] = post(h, manyRows(t, n)).Body.String()
+	}
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			n := sizes[i%len(sizes)]
+			body := manyRows(t, n)
+			for range 5 {
+				if got := post(h, body).Body.String(); got != want[n] {
+					t.Errorf("%d rows: another answer", n)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := s.Status(); got.Running+got.Queued+got.Arriving != 0 || got.Rows.InUse != 0 {
+		t.Errorf("%+v", got)
+	}
+}
