@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -26,6 +28,30 @@ func Pin(processor int) error {
 	set.Zero()
 	set.Set(processor)
 	return unix.SchedSetaffinity(0, &set)
+}
+
+// PinProcess keeps all threads of this process on one processor, and those that they start, if there are several.
+func PinProcess(processor int) error {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() < 2 {
+		return err
+	}
+	set.Zero()
+	set.Set(processor)
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, &set); err != nil && err != unix.ESRCH { // ESRCH: it has ended
+			return err
+		}
+	}
+	return nil
 }
 
 // Start starts cmd on a processor, which it inherits from the thread that starts it. It ends with the bench, also when

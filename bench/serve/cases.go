@@ -1,21 +1,19 @@
 package main
 
 import (
-	"bufio"
+	"encoding/binary"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // caseTable is cases.csv: rows as JSON arrays, and the reference library's answers by column.
 type caseTable struct {
 	rows    []string
+	values  [][]float64
 	answers map[string][]float64
 }
 
@@ -39,6 +37,15 @@ func readCases(file string) (*caseTable, error) {
 				cells[i] = "null"
 			}
 		}
+		row := make([]float64, features)
+		for i, cell := range cells {
+			if row[i] = math.NaN(); cell != "null" {
+				if row[i], err = strconv.ParseFloat(cell, 64); err != nil {
+					return nil, fmt.Errorf("%s: %w", file, err)
+				}
+			}
+		}
+		t.values = append(t.values, row)
 		t.rows = append(t.rows, "["+strings.Join(cells, ",")+"]")
 		for i := features; i < len(record); i++ {
 			v, err := strconv.ParseFloat(record[i], 64)
@@ -51,59 +58,36 @@ func readCases(file string) (*caseTable, error) {
 	return t, nil
 }
 
-// bodies makes requests of n rows each that together cover all cases; the last ones wrap around.
-func (t *caseTable) bodies(model string, n int) [][]byte {
-	var bodies [][]byte
+// batches calls do for batches of n rows each that together cover all cases; the last one wraps around.
+func (t *caseTable) batches(n int, do func(rows []int)) {
 	for first := 0; first < len(t.rows); first += n {
-		if n == 1 {
-			bodies = append(bodies, fmt.Appendf(nil, `{"model":%q,"input":%s}`, model, t.rows[first]))
-			continue
-		}
-		batch := make([]string, n)
+		batch := make([]int, n)
 		for i := range batch {
-			batch[i] = t.rows[(first+i)%len(t.rows)]
+			batch[i] = (first + i) % len(t.rows)
 		}
-		bodies = append(bodies, fmt.Appendf(nil, `{"model":%q,"inputs":[%s]}`, model, strings.Join(batch, ",")))
+		do(batch)
 	}
-	return bodies
 }
 
-// verify sends each body once and holds the answers against the reference column.
-func (t *caseTable) verify(addr string, bodies [][]byte, n int, column string) error {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		return err
+// tensor is rows as FP32, little-endian.
+func (t *caseTable) tensor(rows []int) []byte {
+	var b []byte
+	for _, row := range rows {
+		for _, v := range t.values[row] {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(v)))
+		}
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Minute))
-	reader := bufio.NewReader(conn)
-	want := t.answers[column]
-	for i, request := range framed(bodies) {
-		if _, err := conn.Write(request); err != nil {
-			return err
-		}
-		body, err := readAnswer(reader)
-		if err != nil {
-			return err
-		}
-		var answer struct {
-			Output  []float64   `json:"output"`
-			Outputs [][]float64 `json:"outputs"`
-		}
-		if err := json.Unmarshal(body, &answer); err != nil {
-			return err
-		}
-		if n == 1 {
-			answer.Outputs = [][]float64{answer.Output}
-		}
-		if len(answer.Outputs) != n {
-			return fmt.Errorf("%d rows were answered with %d", n, len(answer.Outputs))
-		}
-		for k, output := range answer.Outputs {
-			row := (i*n + k) % len(want)
-			if len(output) != 1 || !(math.Abs(output[0]-want[row]) <= 1e-6) {
-				return fmt.Errorf("row %d: answered %v, the reference is %v", row, output, want[row])
-			}
+	return b
+}
+
+// check holds the answers to a batch against the reference column.
+func (t *caseTable) check(column string, rows []int, got []float64) error {
+	if len(got) != len(rows) {
+		return fmt.Errorf("%d rows were answered with %d", len(rows), len(got))
+	}
+	for i, row := range rows {
+		if want := t.answers[column][row]; !(math.Abs(got[i]-want) <= 1e-6) {
+			return fmt.Errorf("row %d: answered %v, the reference is %v", row, got[i], want)
 		}
 	}
 	return nil

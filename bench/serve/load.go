@@ -22,11 +22,19 @@ type client struct {
 	answer  []byte // what has come of the answer
 }
 
-// load sends requests over conns connections, each with one request at a time, and returns how many were
-// answered with 200 and the CPU time that the server process took for them. The client never sleeps: a
-// sleeping one would have to be woken by the server's write, which costs the server more the faster it is.
-func load(p *process, requests [][]byte, conns int, d time.Duration) (n int64, cpu time.Duration, err error) {
-	clients := make([]*client, conns)
+// httpLoad sends requests over connections, each with one request at a time. The client never sleeps: a sleeping one
+// would have to be woken by the server's write, which costs the server more the faster it is.
+type httpLoad struct {
+	server   *process
+	requests [][]byte
+	conns    int
+	read     func(answer []byte) ([]float64, error) // the values of an answer's body
+}
+
+// load returns how many requests were answered with 200, and the CPU time that the server process took for them.
+func (l *httpLoad) load(d time.Duration) (n int64, cpu time.Duration, err error) {
+	p, requests := l.server, l.requests
+	clients := make([]*client, l.conns)
 	for i := range clients {
 		c, err := dial(p.addr)
 		if err != nil {
@@ -126,7 +134,7 @@ func (c *client) step() (done bool, err error) {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
 		return false, fmt.Errorf("answer %.300q", c.answer)
 	}
-	_, length, ok := bytes.Cut(head, []byte("Content-Length: "))
+	_, length, ok := bytes.Cut(head, []byte("\r\nContent-Length: "))
 	if !ok {
 		return false, errors.New("an answer without Content-Length")
 	}

@@ -1,8 +1,9 @@
-// Command serve measures what a request costs the server process, in CPU time, beside a net/http handler
-// that reads the same body and answers a constant. Both servers are processes of their own and take turns
-// slice by slice, so that a machine that changes its speed changes both; figures are medians of the rounds.
+// Command serve measures what a request costs the server process, in CPU time, beside a server of the same protocol that
+// reads the same message and answers a constant: net/http for JSON and for the binary tensors of the Open Inference
+// Protocol, grpc-go with the generated messages for ModelInfer. The servers are processes of their own and take turns
+// slice by slice, so that a machine that changes its speed changes all; figures are medians of the rounds.
 // Where there are two processors, the servers have one for themselves and the client the other, so that a
-// request costs what it costs and not what it costs to move it about. Both servers run with GOMAXPROCS=2: with 1,
+// request costs what it costs and not what it costs to move it about. All servers run with GOMAXPROCS=2: with 1,
 // which Dougong never uses, a constant handler costs a quarter less.
 //
 //	go run ./serve -dougong ../bin/dougong
@@ -12,13 +13,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,11 +31,12 @@ func main() {
 		slice    = flag.Duration("slice", time.Second, "how long a server is loaded in a round")
 		conns    = flag.Int("conns", 8, "connections, each with one request at a time")
 		baseline = flag.String("baseline", "", "internal: be the baseline server on this address")
+		overGRPC = flag.String("baseline-grpc", "", "internal: and on this one")
 	)
 	flag.Parse()
 	var err error
 	if *baseline != "" {
-		err = serveConstant(*baseline)
+		err = serveConstant(*baseline, *overGRPC)
 	} else {
 		err = run(*dougong, *cases, *rounds, *slice, *conns)
 	}
@@ -47,27 +46,13 @@ func main() {
 	}
 }
 
-// serveConstant is the baseline: net/http as it comes, the body read, a constant answered.
-func serveConstant(addr string) error {
-	answer := []byte(`{"model":"loan-lite","version":"1","output":[0.026563013]}` + "\n")
-	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(answer)
-	}))
-}
-
 // contest is one line of the table.
 type contest struct {
-	name     string
-	server   *process
-	requests [][]byte
-	rows     int // in a request
-	against  int // index of the contest that this one is a ratio of, or -1
-	micros   []float64
+	name    string
+	load    loader
+	rows    int // in a request
+	against int // index of the contest that this one is a ratio of, or -1
+	micros  []float64
 }
 
 func run(dougong, casesFile string, rounds int, slice time.Duration, conns int) error {
@@ -81,29 +66,48 @@ func run(dougong, casesFile string, rounds int, slice time.Duration, conns int) 
 	}
 	defer stop()
 	ours, constant := servers[0], servers[1]
-	one, many := cases.bodies("loan-lite", 1), cases.bodies("loan-default", 128)
-	for _, check := range []struct {
-		bodies [][]byte
-		rows   int
-		column string
-	}{{one, 1, "lite"}, {many, 128, "full"}} {
-		if err := cases.verify(ours.addr, check.bodies, check.rows, check.column); err != nil {
-			return err
+	engine, err := newEngine(cases)
+	if err != nil {
+		return err
+	}
+	lite, full := &model{"loan-lite", "lite", cases}, &model{"loan-default", "full", cases}
+	var contests []contest
+	add := func(name string, rows, against int, l loader) {
+		contests = append(contests, contest{name: name, rows: rows, against: against, load: l})
+	}
+	for _, p := range protocols {
+		for _, rows := range []int{1, 128} {
+			models := []*model{lite, full}
+			if rows > 1 {
+				models = models[1:]
+			}
+			base := len(contests)
+			for i, m := range models {
+				l, err := p.loader(ours, m, rows, conns, false)
+				if err != nil {
+					return err
+				}
+				if err := l.verify(m, rows); err != nil {
+					return fmt.Errorf("%s, %s: %w", p.name, m.name, err)
+				}
+				if i == 0 {
+					echo, err := p.loader(constant, m, rows, conns, true)
+					if err != nil {
+						return err
+					}
+					add(fmt.Sprintf("%s: constant, %d rows", p.name, rows), rows, -1, echo)
+				}
+				add(fmt.Sprintf("%s: %s, %d rows", p.name, m.name, rows), rows, base, l)
+			}
 		}
 	}
+	add("the engine alone: loan-default, 128 rows", 128, -1, engine)
 	fmt.Println("every answer equals the reference within 1e-6; now the cost")
 
-	contests := []contest{
-		{name: "net/http constant, body of 1 row", server: constant, requests: framed(one), rows: 1, against: -1},
-		{name: "loan-lite, 1 row", server: ours, requests: framed(one), rows: 1, against: 0},
-		{name: "loan-default, 1 row", server: ours, requests: framed(cases.bodies("loan-default", 1)), rows: 1, against: 0},
-		{name: "net/http constant, body of 128 rows", server: constant, requests: framed(many), rows: 128, against: -1},
-		{name: "loan-default, 128 rows", server: ours, requests: framed(many), rows: 128, against: 3},
-	}
 	for round := -1; round < rounds; round++ { // the first one warms up
 		for i := range contests {
 			c := &contests[i]
-			n, cpu, err := load(c.server, c.requests, conns, slice)
+			n, cpu, err := c.load.load(slice)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -127,11 +131,21 @@ func report(contests []contest) error {
 		}
 		fmt.Printf("%-38s %14.1f %16.0f %14.0f %10s\n", contests[i].name, m, 1e6/m, float64(c.rows)*1e6/m, ratio)
 	}
-	fmt.Println("\nratio: CPU of the constant handler with the same body, divided by ours; median of the rounds' own ratios")
-	lite := pairedRatio(contests[0].micros, contests[1].micros)
-	rows := 128 * 1e6 / median(contests[4].micros)
-	ok := judge("loan-lite, one row, against the constant handler", lite, 0.7)
-	ok = judge("loan-default, 128 rows a request, rows a server-CPU-second", rows, 120_000) && ok
+	fmt.Println("\nratio: CPU of the constant answer to the same message, divided by ours; median of the rounds' own ratios")
+	named := func(name string) *contest {
+		return &contests[slices.IndexFunc(contests, func(c contest) bool { return c.name == name })]
+	}
+	against := func(name string) float64 {
+		c := named(name)
+		return pairedRatio(contests[c.against].micros, c.micros)
+	}
+	ok := judge("JSON, loan-lite, one row, against the constant handler", against("JSON: loan-lite, 1 rows"), 0.7)
+	ok = judge("JSON, loan-default, 128 rows a request, rows a server-CPU-second", 128*1e6/median(named("JSON: loan-default, 128 rows").micros), 120_000) && ok
+	alone := named("the engine alone: loan-default, 128 rows")
+	for _, p := range []string{"REST binary", "gRPC raw"} {
+		ok = judge(p+", loan-lite, one row, against the constant answer", against(p+": loan-lite, 1 rows"), 0.6) && ok
+		ok = judge(p+", loan-default, 128 rows, rows a second against the engine alone", pairedRatio(alone.micros, named(p+": loan-default, 128 rows").micros), 0.7) && ok
+	}
 	if !ok {
 		return errors.New("a bar was missed")
 	}
@@ -163,8 +177,8 @@ func median(values []float64) float64 {
 
 // process is a server under test.
 type process struct {
-	cmd  *exec.Cmd
-	addr string
+	cmd        *exec.Cmd
+	addr, grpc string
 }
 
 // startServers starts Dougong, with everything as it comes (access log to a file, metrics, deadlines,
@@ -190,7 +204,7 @@ func startServers(dougong string) (servers []*process, stop func(), err error) {
 	if err != nil {
 		return servers, stop, err
 	}
-	addrs, err := child.FreeAddrs(3)
+	addrs, err := child.FreeAddrs(5)
 	if err != nil {
 		return servers, stop, err
 	}
@@ -200,36 +214,26 @@ func startServers(dougong string) (servers []*process, stop func(), err error) {
 	}
 	defer log.Close()
 	for _, s := range []struct {
-		addr string
-		cmd  *exec.Cmd
-		env  []string
+		addr, grpc string
+		cmd        *exec.Cmd
+		env        []string
 	}{
-		{addrs[0], exec.Command(dougong, "run", "inference"), []string{"DOUGONG_HTTP_LISTEN=" + addrs[0], "DOUGONG_ADMIN_LISTEN=" + addrs[2], "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}},
-		{addrs[1], exec.Command(self, "-baseline", addrs[1]), nil},
+		{addrs[0], addrs[3], exec.Command(dougong, "run", "inference"), []string{"DOUGONG_HTTP_LISTEN=" + addrs[0], "DOUGONG_GRPC_LISTEN=" + addrs[3], "DOUGONG_ADMIN_LISTEN=" + addrs[2], "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}},
+		{addrs[1], addrs[4], exec.Command(self, "-baseline", addrs[1], "-baseline-grpc", addrs[4]), nil},
 	} {
 		s.cmd.Env = append(append(os.Environ(), "GOMAXPROCS=2"), s.env...)
 		s.cmd.Stderr = log
 		if err := child.Start(s.cmd, 0); err != nil {
 			return servers, stop, err
 		}
-		servers = append(servers, &process{cmd: s.cmd, addr: s.addr})
-		if err := child.AwaitPort(s.addr); err != nil {
-			return servers, stop, err
+		servers = append(servers, &process{cmd: s.cmd, addr: s.addr, grpc: s.grpc})
+		for _, addr := range []string{s.addr, s.grpc} {
+			if err := child.AwaitPort(addr); err != nil {
+				return servers, stop, err
+			}
 		}
 	}
 	// The client's loop stays on this thread; the garbage collector may use the others.
 	runtime.LockOSThread()
-	return servers, stop, child.Pin(1)
-}
-
-// framed makes a whole HTTP/1.1 request of each body.
-func framed(bodies [][]byte) [][]byte {
-	requests := make([][]byte, len(bodies))
-	for i, body := range bodies {
-		var b strings.Builder
-		fmt.Fprintf(&b, "POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))
-		b.Write(body)
-		requests[i] = []byte(b.String())
-	}
-	return requests
+	return servers, stop, child.PinProcess(1)
 }
