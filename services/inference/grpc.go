@@ -21,7 +21,8 @@ import (
 )
 
 // RegisterGRPC hands the service of the Open Inference Protocol to handle, with the role that a caller needs for each
-// method; methods that are not named are open to anyone.
+// method; methods that are not named are open to anyone. The server must hand a message that has a method
+// UnmarshalBuffers its bytes, and take those of one that has MarshalBuffers, as internal/grpcserver does.
 func (s *Service) RegisterGRPC(handle func(desc *grpc.ServiceDesc, impl any, roles map[string]string)) {
 	desc := inferencepb.GRPCInferenceService_ServiceDesc
 	desc.Methods = append([]grpc.MethodDesc{}, desc.Methods...)
