@@ -72,6 +72,11 @@ sim-faults: ## what `dougong prove faults` claims: thousands of simulated runs, 
 	DOUGONG_LONG=1 go test -v -count=1 -timeout 2h -run 'Simulated|Family' ./prove/fault/effect | grep -vE '^(=== | +--- PASS)'
 	DOUGONG_LONG=1 go test -v -count=1 -timeout 4h -run 'RealDelays|UndoAfterACrash' ./prove/fault | grep -vE '^(=== | +--- PASS)'
 
+.PHONY: test-triton-client
+test-triton-client: ## call the server with tritonclient, perf_analyzer and KServe's SDK: installs them, and measures longer than `make test`
+	@scripts/clients.sh >/dev/null
+	DOUGONG_LONG=1 go test ./test/triton -v -count=1 -timeout 30m
+
 .PHONY: build
 build: ## build bin/dougong, without cgo
 	CGO_ENABLED=0 go build -trimpath -o bin/dougong ./cmd/dougong

@@ -6,6 +6,7 @@ set -euo pipefail
 # "debian package|program that it brings|why"
 packages=(
 	"chromium|chromium|the tests of load reports look at them in a browser"
+	"python3-venv|python3|the tests of the Open Inference Protocol call the server with other people's clients, which are Python packages"
 )
 
 missing=()
@@ -21,8 +22,11 @@ if ! command -v go >/dev/null; then
 	echo "deps: Go 1.26 or newer is needed; see https://go.dev/doc/install" >&2
 	exit 1
 fi
+# Into the user's cache, not into the system.
+clients() { "$(dirname "$0")/clients.sh" >/dev/null; }
 if ((${#missing[@]} == 0)); then
-	echo "deps: nothing to install"
+	clients
+	echo "deps: nothing to install with apt"
 	exit 0
 fi
 command=(apt-get install -y --no-install-recommends "${missing[@]}")
@@ -39,3 +43,4 @@ if [[ ! -e $policy ]]; then
 	trap 'rm -f "$policy"' EXIT
 fi
 "${command[@]}"
+clients
