@@ -114,10 +114,8 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		return nil, err
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
-	members = append(members,
-		lifecycle.Member{Name: "grpc server", Run: a.grpc.Run, Drain: a.grpc.Drain},
-		lifecycle.Member{Name: "http server", Run: a.public.Run, Drain: a.public.Drain},
-	)
+	servers := publicServers{{"http", a.public.Run, a.public.Drain}, {"grpc", a.grpc.Run, a.grpc.Drain}}
+	members = append(members, lifecycle.Member{Name: "public servers", Run: servers.Run, Drain: servers.Drain})
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
 		return nil, err

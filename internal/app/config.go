@@ -67,7 +67,7 @@ func (c Config) Validate() error {
 		key   string
 		bytes int64
 	}{{"http.max_body_bytes", c.HTTP.MaxBodyBytes}, {"grpc.max_message_bytes", c.GRPC.MaxMessageBytes}, {"inference.max_inflated_bytes", c.Inference.MaxInflatedBytes}} {
-		if c.Inference.InFlightBytes < 2*most.bytes {
+		if c.Inference.InFlightBytes/2 < most.bytes {
 			faults = append(faults, fmt.Errorf("inference.in_flight_bytes: %d is below twice %s (%d): a body of that size could be refused for ever", c.Inference.InFlightBytes, most.key, most.bytes))
 		}
 	}

@@ -35,7 +35,7 @@ type source struct {
 
 // open looks at how a body is coded.
 func (x *exchange) open(r *http.Request) (source, error) {
-	switch coding := strings.ToLower(r.Header.Get("Content-Encoding")); coding {
+	switch coding := strings.ToLower(strings.Join(r.Header["Content-Encoding"], ", ")); coding {
 	case "", "identity":
 		return source{Reader: r.Body, length: r.ContentLength}, nil
 	case codingGzip, "x-gzip":
@@ -44,7 +44,10 @@ func (x *exchange) open(r *http.Request) (source, error) {
 			gzipReaders.Put(z)
 			return source{}, undecodable(coding, err)
 		}
-		return inflated(z, coding, x.service.cfg.MaxInflatedBytes, func() { gzipReaders.Put(z) }), nil
+		return inflated(z, coding, x.service.cfg.MaxInflatedBytes, func() {
+			_ = z.Reset(nothing{}) // it must not keep the body
+			gzipReaders.Put(z)
+		}), nil
 	case codingDeflate:
 		z, err := zlib.NewReader(r.Body)
 		if err != nil {
@@ -59,6 +62,11 @@ func (x *exchange) open(r *http.Request) (source, error) {
 func inflated(z io.Reader, coding string, most int64, give func()) source {
 	return source{Reader: &bounded{coding: coding, from: z, most: most, left: most}, length: -1, give: give}
 }
+
+// nothing is an empty body.
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
 // bounded is a body that is inflated, up to a bound: a few bytes can stand for very many.
 type bounded struct {
@@ -101,6 +109,7 @@ func (x *exchange) squeeze() {
 	z.Reset(&appender{out})
 	z.Write(x.answer.Bytes()) // an appender does not fail
 	z.Close()
+	z.Reset(io.Discard) // it must not keep the answer
 	gzipWriters.Put(z)
 	x.answer.Release()
 	x.answer, x.coding = out, codingGzip
@@ -121,7 +130,7 @@ func acceptsGzip(header http.Header) bool {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, weight, _ := strings.Cut(coding, ";")
 			if strings.EqualFold(strings.TrimSpace(name), codingGzip) {
-				q := strings.ReplaceAll(strings.TrimSpace(weight), " ", "")
+				q := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(weight), " ", ""))
 				return !strings.HasPrefix(q, "q=0") || strings.Trim(strings.TrimPrefix(q, "q=0"), ".0") != ""
 			}
 		}

@@ -34,6 +34,7 @@ type outcome struct {
 	start    time.Time
 	took     time.Duration // 0: until now
 	queued   time.Duration // for a slot
+	yielded  time.Duration // for it again, between blocks
 	computed time.Duration // in it, of which
 	parsed   time.Duration // for reading the request
 	scored   time.Duration // for the rows
@@ -111,7 +112,10 @@ func (x *exchange) compute(body []byte) error {
 	}
 	starts := time.Now()
 	x.queued = starts.Sub(waits)
-	defer func() { x.computed = time.Since(starts) }()
+	defer func() {
+		x.computed = time.Since(starts) - x.yielded
+		x.queued += x.yielded
+	}()
 	lease := x.service.scratch.Get() // not before: there are more requests that arrive than slots
 	defer lease.Release()
 	sc := lease.Value()

@@ -3,6 +3,7 @@ package inference
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -17,6 +18,7 @@ import (
 
 	inferencepb "github.com/dougong-io/dougong/api/inference"
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/pool"
 	"github.com/dougong-io/dougong/kit/problem"
 )
 
@@ -43,19 +45,72 @@ type grpcService struct {
 	*Service
 }
 
-// inferMessage is a ModelInferRequest as it came, and then the ModelInferResponse as it goes: neither is taken apart
-// into generated structs, which would copy each of its tensors. Its rules are checked where it is read; a test holds
-// that against those of the .proto.
-type inferMessage struct{ wire mem.Buffer }
+// inferMessage is a ModelInferRequest as it came. It is not taken apart into generated structs, which would copy each of
+// its tensors. Its rules are checked where it is read; a test holds that against those of the .proto.
+type inferMessage struct {
+	buffers *pool.Buffers
+	piece   mem.Buffer  // the message, if it came in one piece
+	whole   pool.Buffer // else
+	copied  bool        // there is a whole
+}
 
-// UnmarshalBuffers keeps the message without a copy where it came in one piece.
+// UnmarshalBuffers keeps the message, without a copy where it came in one piece.
 func (m *inferMessage) UnmarshalBuffers(data mem.BufferSlice) error {
-	m.wire = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	if len(data) == 1 {
+		data[0].Ref()
+		m.piece = data[0]
+		return nil
+	}
+	m.whole, m.copied = m.buffers.Get(data.Len()), true
+	m.whole.Grow(data.Len())
+	body := m.whole.Bytes()
+	for _, piece := range data {
+		body = append(body, piece.ReadOnlyData()...)
+	}
+	m.whole.SetBytes(body)
 	return nil
 }
 
+func (m *inferMessage) body() []byte {
+	if m.copied {
+		return m.whole.Bytes()
+	}
+	return m.piece.ReadOnlyData()
+}
+
+func (m *inferMessage) free() {
+	if m.piece != nil {
+		m.piece.Free()
+	}
+	if m.copied {
+		m.whole.Release()
+	}
+}
+
+// inferAnswer is a ModelInferResponse as it goes. Its memory, and what it takes of the budget, is given back when the
+// transport has sent it, or given it up: what a slow reader holds is its answer.
+type inferAnswer struct {
+	bytes  []byte
+	buffer pool.Buffer
+	held   share
+}
+
 // MarshalBuffers gives it away.
-func (m *inferMessage) MarshalBuffers() (mem.BufferSlice, error) { return mem.BufferSlice{m.wire}, nil }
+func (a *inferAnswer) MarshalBuffers() (mem.BufferSlice, error) {
+	if mem.IsBelowBufferPoolingThreshold(cap(a.bytes)) { // gRPC would not tell when it is done with so little
+		short := mem.SliceBuffer(append([]byte{}, a.bytes...))
+		a.Put(nil)
+		return mem.BufferSlice{short}, nil
+	}
+	return mem.BufferSlice{mem.NewBuffer(&a.bytes, a)}, nil
+}
+
+// Get and Put make it the pool that its memory goes back to.
+func (a *inferAnswer) Get(length int) *[]byte { return mem.DefaultBufferPool().Get(length) }
+func (a *inferAnswer) Put(*[]byte) {
+	a.held.give()
+	a.buffer.Release()
+}
 
 // inferHandler is ModelInfer. The server lets it ask for the message when there is room for it.
 func inferHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
@@ -73,42 +128,53 @@ func inferHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 }
 
 // call answers over gRPC, or returns why it did not.
-func (x *exchange) call(decode func(any) error) (*inferMessage, error) {
+func (x *exchange) call(decode func(any) error) (*inferAnswer, error) {
 	if err := x.admit(); err != nil {
 		return nil, err
 	}
 	defer x.permit.Done()
+	answer := &inferAnswer{held: share{of: &x.service.memory}}
+	sent := false
 	x.answer = x.service.buffers.Get(0)
-	defer func() { x.answer.Release() }()
+	defer func() {
+		if !sent {
+			answer.held.give()
+			x.answer.Release()
+		}
+	}()
 	err := x.receiveMessage(decode)
-	x.leave(err)
+	x.leave(err) // as over HTTP, the answer goes out without a slot and a place
 	if err != nil {
 		return nil, err
 	}
-	answer := x.answer.Bytes()
+	if !answer.held.take(cap(x.answer.Bytes())) {
+		return nil, errNoMemory
+	}
+	answer.bytes = x.answer.Bytes()
 	if x.service.points.write.On() {
-		if answer, err = x.strikeMessage(answer); err != nil {
+		if answer.bytes, err = x.strikeMessage(answer.bytes); err != nil {
 			return nil, err
 		}
 	}
 	x.result, x.took = OK, time.Since(x.start)
-	return &inferMessage{wire: mem.Copy(answer, mem.DefaultBufferPool())}, nil
+	answer.buffer, sent = x.answer, true
+	return answer, nil
 }
 
 // receiveMessage reads the message and computes the answer to it, as receive does over HTTP. What a message may take
 // before it is whole is for the server to bound.
 func (x *exchange) receiveMessage(decode func(any) error) error {
-	in := new(inferMessage)
+	in := &inferMessage{buffers: x.service.buffers}
+	defer in.free()
 	if err := decode(in); err != nil {
 		return &messageError{err}
 	}
-	defer in.wire.Free()
 	held := share{of: &x.service.memory}
 	defer held.give()
-	if !held.take(in.wire.Len()) {
+	body := in.body()
+	if !held.take(cap(body)) {
 		return errNoMemory
 	}
-	body := in.wire.ReadOnlyData()
 	if x.service.points.body.On() {
 		damage, err := x.strikeBody()
 		switch {
@@ -171,16 +237,20 @@ func (s *Service) grpcError(err error) (error, Result) {
 		return unread.status, resultOf(status.Code(unread.status))
 	}
 	p, result := s.problem(err)
-	st := status.New(grpcCode(&p), p.Detail)
+	code := grpcCode(&p)
+	if errors.Is(err, context.Canceled) {
+		code = codes.Canceled
+	}
+	if rule, ok := errors.AsType[*fault.Error](err); ok && rule.GRPCCode != 0 {
+		code = codes.Code(rule.GRPCCode)
+	}
+	st := status.New(code, p.Detail)
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: p.Code, Domain: serverName}}
 	if p.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(p.RetryAfter)})
 	}
 	if with, err := st.WithDetails(details...); err == nil {
 		st = with
-	}
-	if rule, ok := errors.AsType[*fault.Error](err); ok && rule.GRPCCode != 0 {
-		return status.Error(codes.Code(rule.GRPCCode), p.Detail), result
 	}
 	return st.Err(), result
 }
@@ -190,10 +260,8 @@ func resultOf(code codes.Code) Result {
 	switch code {
 	case codes.DeadlineExceeded, codes.Canceled:
 		return Expired
-	case codes.Internal, codes.Unknown:
-		return Failed
 	}
-	return Invalid
+	return Invalid // INTERNAL as well: gRPC says so of what a client packed wrongly
 }
 
 // grpcCode is the code that stands for a problem.
@@ -273,7 +341,7 @@ func (s *grpcService) ModelConfig(_ context.Context, r *inferencepb.ModelConfigR
 		return nil, err
 	}
 	c := configOf(v, s.cfg.MaxRows)
-	answer := &inferencepb.ModelConfig{Name: c.Name, Platform: c.Platform, MaxBatchSize: int32(c.MaxBatchSize), Backend: c.Backend}
+	answer := &inferencepb.ModelConfig{Name: c.Name, Platform: c.Platform, MaxBatchSize: int32(min(c.MaxBatchSize, math.MaxInt32)), Backend: c.Backend}
 	for _, t := range c.Input {
 		answer.Input = append(answer.Input, &inferencepb.ModelInput{Name: t.Name, DataType: inferencepb.DataType(inferencepb.DataType_value[t.DataType]), Dims: t.Dims})
 	}

@@ -22,6 +22,8 @@ import (
 
 	inferencepb "github.com/dougong-io/dougong/api/inference"
 	"github.com/dougong-io/dougong/examples/models"
+	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // wireCodec hands messages that want it their bytes, as the house's server does.
@@ -48,9 +50,16 @@ func grpcClient(t testing.TB, s *Service) inferencepb.GRPCInferenceServiceClient
 	t.Helper()
 	server := grpc.NewServer(grpc.ForceServerCodecV2(wireCodec{encoding.GetCodecV2("proto")}))
 	s.RegisterGRPC(func(desc *grpc.ServiceDesc, impl any, roles map[string]string) {
-		for method := range roles {
-			if !strings.HasPrefix(method, "Model") && !strings.HasPrefix(method, "Repository") {
-				t.Errorf("method %s asks for a role", method)
+		for _, method := range desc.Methods {
+			want := "read"
+			switch {
+			case strings.HasPrefix(method.MethodName, "Server"):
+				want = ""
+			case strings.HasPrefix(method.MethodName, "RepositoryModel"):
+				want = "release"
+			}
+			if roles[method.MethodName] != want {
+				t.Errorf("method %s asks for role %q, not %q", method.MethodName, roles[method.MethodName], want)
 			}
 		}
 		server.RegisterService(desc, impl)
@@ -133,9 +142,10 @@ func TestGRPCAnswersTypedAndRaw(t *testing.T) {
 	if got := seen.of("loan-mini/1 ok"); got != 3 {
 		t.Errorf("%d observed", got)
 	}
-	if got := s.Status(); got.HeldBytes != 0 || got.Running+got.Arriving != 0 || got.Buffers.InUse != 0 {
-		t.Errorf("%+v", got)
-	}
+	waitFor(t, func() bool {
+		got := s.Status()
+		return got.HeldBytes == 0 && got.Running+got.Arriving == 0 && got.Buffers.InUse == 0
+	})
 }
 
 func TestGRPCRefusesWithACodeThatClientsKnow(t *testing.T) {
@@ -198,6 +208,37 @@ func TestGRPCRefusesWithACodeThatClientsKnow(t *testing.T) {
 	}
 	if answer, err := client.ModelReady(within(t), &inferencepb.ModelReadyRequest{Name: "loan-mini"}); err != nil || answer.Ready {
 		t.Error(answer, err)
+	}
+}
+
+func TestGRPCMessagesAndAnswersCountInTheBudget(t *testing.T) {
+	cfg := miniConfig()
+	cfg.InFlightBytes, cfg.MaxRows = 200_000, 40_000
+	s, _ := serveWith(t, cfg, Deps{Models: mini(t), Decode: decode})
+	client := grpcClient(t, s)
+	rows := func(n int) error {
+		_, err := client.ModelInfer(within(t), &inferencepb.ModelInferRequest{ModelName: "loan-mini", RawInputContents: [][]byte{make([]byte, 8*n)},
+			Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Name: "input", Datatype: "FP32", Shape: []int64{int64(n), 2}}}})
+		return err
+	}
+	for range 20 { // what is counted is given back
+		if err := rows(4000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows(30_000); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("240 KB of rows in memory of 200 KB in all: %v", err)
+	}
+	// The transport gives an answer's memory back when it has sent it, which may be after the caller has it.
+	waitFor(t, func() bool { got := s.Status(); return got.HeldBytes == 0 && got.Buffers.InUse == 0 })
+}
+
+// Who has little patience does not close a version to others, also when it waits between two blocks.
+func TestDeadlinesBetweenBlocksDoNotOpenTheCircuit(t *testing.T) {
+	for _, err := range []error{&limit.RejectedError{Reason: limit.Deadline}, &limit.RejectedError{Reason: limit.Closed}, context.Canceled, context.DeadlineExceeded} {
+		if got := outcomeOf(err); got != breaker.Ignored {
+			t.Errorf("%v counts as %v", err, got)
+		}
 	}
 }
 

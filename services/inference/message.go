@@ -73,8 +73,9 @@ func (r *inferRequest) parse(body []byte, maxRows int) error {
 	return invalid(r.ParseJSON(body, r.header, limits))
 }
 
-// maxInputs is how many tensors a request may have: a feature each, of models wider than any we have seen.
-const maxInputs = 16384
+// maxInputs is how many tensors a request may have, as the rules of open_inference.proto say; a model with more features
+// takes them as one tensor.
+const maxInputs = 4096
 
 func (r *inferRequest) wanted() wanted {
 	if r.kind == overREST {

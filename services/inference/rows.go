@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
@@ -60,7 +61,10 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 			break
 		}
 		if yields {
-			if err := x.permit.Yield(x.ctx); err != nil {
+			asks := time.Now()
+			err := x.permit.Yield(x.ctx)
+			x.yielded += time.Since(asks)
+			if err != nil {
 				b.stop(err)
 				break
 			}

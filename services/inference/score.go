@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
@@ -58,18 +59,18 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 		values, rows := m.table()
 		sc.outputs, err = x.predictRows(v.Version, values, rows, sc.outputs)
 	}
-	x.scored = time.Since(parsed)
+	x.scored = time.Since(parsed) - x.yielded
 	outcome = outcomeOf(err)
 	return v, err
 }
 
-// outcomeOf says what the end of a prediction tells of the version. A deadline that passed tells of the caller's
-// patience: callers with little of it must not close a version to the others.
+// outcomeOf says what the end of a prediction tells of the version. A deadline that passed, also while others went first
+// between two blocks, tells of the caller's patience: callers with little of it must not close a version to the others.
 func outcomeOf(err error) breaker.Outcome {
 	switch {
 	case err == nil:
 		return breaker.Success
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, limit.ErrRejected):
 		return breaker.Ignored
 	}
 	return breaker.Failure

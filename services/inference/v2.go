@@ -1,7 +1,9 @@
 package inference
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -47,9 +49,15 @@ func (s *Service) registerV2(handle func(pattern, role string, handler http.Hand
 		handle("POST "+model+"/infer", "read", v2(s.infer))
 	}
 	handle("GET /v2/models/stats", "read", v2(s.modelStats))
+	handle("/v2/", "", v2(s.nothingHere))
 	handle("POST /v2/repository/index", "read", v2(s.repositoryIndex))
 	handle("POST /v2/repository/models/{model}/load", "release", v2(s.loadModel))
 	handle("POST /v2/repository/models/{model}/unload", "release", v2(s.loadModel))
+}
+
+// nothingHere answers what no other route does, in the protocol's own form.
+func (s *Service) nothingHere(w http.ResponseWriter, r *http.Request) {
+	writeV2Problem(w, &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "nothing is served at this path by this method"})
 }
 
 // infer is POST /v2/models/{model}[/versions/{version}]/infer.
@@ -254,16 +262,22 @@ type indexLine struct {
 	Reason  string `json:"reason"`
 }
 
+// maxIndexBytes is more than asking for the index takes.
+const maxIndexBytes = 4096
+
 // repositoryIndex is POST /v2/repository/index.
 func (s *Service) repositoryIndex(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Ready bool `json:"ready"`
 	}
-	if r.ContentLength != 0 {
-		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-			s.answerV2Error(w, malformed(`the body must be empty or {"ready":true|false}: %v`, err))
-			return
-		}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxIndexBytes))
+	if err != nil {
+		s.answerV2Error(w, readError(r.Context(), err))
+		return
+	}
+	if len(bytes.TrimSpace(body)) > 0 && json.Unmarshal(body, &asked) != nil {
+		s.answerV2Error(w, malformed(`the body must be empty or {"ready":true} or {"ready":false}`))
+		return
 	}
 	index, err := s.index(asked.Ready)
 	if err != nil {

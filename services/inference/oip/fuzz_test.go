@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"slices"
@@ -106,6 +107,7 @@ func seedsProto(add func(body []byte)) {
 // FuzzParseJSON: what is accepted is JSON, and can be bound and answered.
 func FuzzParseJSON(f *testing.F) {
 	seedsJSON(func(text, raw string) { f.Add([]byte(text)) })
+	f.Add([]byte(`{"inputs":[{"name":"input","shape":[1],"datatype":"FP64","data":[NaN]}]}`))
 	f.Fuzz(checkJSON)
 }
 
@@ -117,7 +119,7 @@ func checkJSON(t *testing.T, body []byte) {
 		checkError(t, err)
 		return
 	}
-	if !json.Valid(body) {
+	if !json.Valid(withoutNaN(body)) {
 		t.Fatalf("accepted what is no JSON: %q", body)
 	}
 	bindAndAnswer(t, &r, FP64)
@@ -150,7 +152,7 @@ func checkBinary(t *testing.T, body []byte, header int) {
 	for _, in := range r.inputs {
 		raw += len(in.raw)
 	}
-	if !json.Valid(text) || len(text)+raw != len(body) {
+	if !json.Valid(withoutNaN(text)) || len(text)+raw != len(body) {
 		t.Fatalf("header %d: %d of %d bytes are binary in %q", header, raw, len(body), body)
 	}
 	bindAndAnswer(t, &r, FP64)
@@ -310,3 +312,6 @@ func TestDamagedRequestsAreRefusedOrUnderstood(t *testing.T) {
 		}
 	}
 }
+
+// withoutNaN is JSON that has null where some clients write NaN.
+func withoutNaN(text []byte) []byte { return bytes.ReplaceAll(text, []byte("NaN"), []byte("null")) }

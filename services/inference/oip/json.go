@@ -132,8 +132,12 @@ func once(seen *bool, name string) error {
 }
 
 func (r *Request) requestParameters(s *jsonscan.Scanner) error {
+	seen := false
 	return parameters(s, func(key []byte) (err error) {
 		if string(key) == "binary_data_output" {
+			if err := once(&seen, "parameter binary_data_output"); err != nil {
+				return err
+			}
 			r.binaryOutput, err = s.Bool()
 			return malformed("parameter binary_data_output", err)
 		}
@@ -184,9 +188,13 @@ func (r *Request) jsonOutput(s *jsonscan.Scanner) error {
 }
 
 func (r *Request) outputParameters(s *jsonscan.Scanner) error {
+	seen := false
 	return parameters(s, func(key []byte) error {
 		if string(key) != "binary_data" {
 			return otherParameter(s, key)
+		}
+		if err := once(&seen, "parameter binary_data"); err != nil {
+			return err
 		}
 		binary, err := s.Bool()
 		r.outputBinary = no

@@ -144,6 +144,8 @@ func TestJSONIsRefusedWithAReason(t *testing.T) {
 		// Outputs.
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"scores"}]}`, `unknown output "scores"; expected "output", or no outputs for all`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output"},{"name":"output"}]}`, `output "output" is asked for twice`},
+		{`{"inputs":[` + valid + `],"parameters":{"binary_data_output":true,"binary_data_output":false}}`, `parameter binary_data_output appears twice`},
+		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","parameters":{"binary_data":true,"binary_data":true}}]}`, `parameter binary_data appears twice`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output"}],"outputs":null}`, `outputs appears twice`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","name":"output"}]}`, `name of an output appears twice`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","parameters":{},"parameters":null}]}`, `parameters of an output appears twice`},
