@@ -71,18 +71,18 @@ func TestFaultIsSetSeenAndEndsByItself(t *testing.T) {
 func TestFaultCommandsThatCannotBeSayWhy(t *testing.T) {
 	p := up(t)
 	for want, args := range map[string][]string{
-		"2 --for: is missing":  {"set", "a", "--point", "*", "--hang"},
-		"2 effect: none":       {"set", "a", "--point", "*", "--for", "1s"},
-		"2 effect: 2 of them":  {"set", "a", "--point", "*", "--for", "1s", "--hang", "--drop"},
-		"2 --jitter: goes":     {"set", "a", "--point", "*", "--for", "1s", "--hang", "--jitter", "1s"},
-		"2 error.cause":        {"set", "a", "--point", "*", "--for", "1s", "--cause", "bad_luck"},
-		"1 does not tell rout": {"set", "a", "--point", "http.request", "--where", "rout=x", "--for", "1s", "--hang"},
-		"1 is no name of a":    {"clear", ""},
-		"1 \"..\" is no name":  {"clear", ".."},
-		"1 the ceiling is 1h":  {"set", "a", "--point", "*", "--for", "2h", "--hang"},
-		"1 no point that can":  {"set", "a", "--point", "nowhere", "--for", "1s", "--hang"},
-		"1 cannot truncate":    {"set", "a", "--point", "http.request", "--for", "1s", "--truncate", "1"},
-		"1 no such rule":       {"clear", "nobody"},
+		"2 --for: is missing":    {"set", "a", "--point", "*", "--hang"},
+		"2 effect: none":         {"set", "a", "--point", "*", "--for", "1s"},
+		"2 effect: 2 of them":    {"set", "a", "--point", "*", "--for", "1s", "--hang", "--drop"},
+		"2 --jitter: goes":       {"set", "a", "--point", "*", "--for", "1s", "--hang", "--jitter", "1s"},
+		"2 --cause: ":            {"set", "a", "--point", "*", "--for", "1s", "--cause", "bad_luck"},
+		`1 does not tell "rout"`: {"set", "a", "--point", "http.request", "--where", "rout=x", "--for", "1s", "--hang"},
+		"1 is no name of a":      {"clear", ""},
+		"1 \"..\" is no name":    {"clear", ".."},
+		"1 the ceiling is 1h":    {"set", "a", "--point", "*", "--for", "2h", "--hang"},
+		"1 no point is called":   {"set", "a", "--point", "nowhere", "--for", "1s", "--hang"},
+		"1 cannot truncate":      {"set", "a", "--point", "http.request", "--for", "1s", "--truncate", "1"},
+		"1 no such rule":         {"clear", "nobody"},
 	} {
 		code, _, stderr := p.fault(args...)
 		if wantCode := int(want[0] - '0'); code != wantCode || !strings.Contains(stderr, want[2:]) {

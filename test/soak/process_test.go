@@ -112,7 +112,7 @@ func (p *process) throttle() {
 	p.t.Logf("throttled to %.0f %% of a processor by %s", 100*share, p.quota.dir)
 }
 
-var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)","admin":"([^"]+)"`)
+var servingLine = regexp.MustCompile(`"msg":"serving","http":"([^"]+)".*"admin":"([^"]+)"`)
 
 func (p *process) eventually(what string, ok func() bool) {
 	p.t.Helper()
