@@ -53,7 +53,13 @@ func (a *accessLog) write(c *call, code codes.Code, d time.Duration) {
 	line := appendLine((*p)[:0], c, code, d)
 
 	a.mu.Lock()
-	fits := len(a.active)+len(line) <= accessMaxBuffered && !a.closed
+	if a.closed { // by a handler that outlived the server; run no longer looks
+		a.mu.Unlock()
+		a.scratch.Put(p)
+		a.dropped(1)
+		return
+	}
+	fits := len(a.active)+len(line) <= accessMaxBuffered
 	if fits {
 		a.active = append(a.active, line...)
 	} else {

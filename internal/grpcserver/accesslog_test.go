@@ -36,6 +36,11 @@ func TestSinkThatBlocksCostsLinesNotTime(t *testing.T) {
 	if n := lost.Load(); n == 0 || n >= lines {
 		t.Errorf("%d of %d lines lost", n, lines)
 	}
+	before := lost.Load()
+	a.write(c, codes.OK, time.Millisecond) // of a handler that outlived the server
+	if n := lost.Load() - before; n != 1 {
+		t.Errorf("%d lines lost after the end", n)
+	}
 	if len(a.active) > accessMaxBuffered {
 		t.Errorf("%d bytes kept", len(a.active))
 	}

@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
@@ -30,12 +31,14 @@ type call struct {
 	who             *auth.Identity
 	userAgent       string
 	start           time.Time
-	refused         error                   // why the handler does not get it
+	refused         error                   // why the handler does not get it; its text is ours
 	expire          context.CancelFunc      // of the deadline; nil: there is none
 	cancel          context.CancelCauseFunc // of streams
 
 	in  incoming
 	out outgoing
+
+	reading atomic.Int64 // since when a unary call waits for its message, after start; 0: it does not; tooSlow: in vain
 
 	shard      *inflightShard
 	prev, next *call
@@ -55,6 +58,16 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// Err is that of the context beneath. gRPC asks it why a message cannot be read: one that does not come is told as a
+// deadline, not as a client that went away.
+func (c *call) Err() error {
+	err := c.Context.Err()
+	if err != nil && c.reading.Load() == tooSlow {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // serveUnary is the path of every unary call:
@@ -64,12 +77,12 @@ func serveUnary(md grpc.MethodDesc) grpc.StreamHandler {
 	return func(impl any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
 		c := callOf(ctx)
-		c.begin()
-		defer func() { err = c.end(ss, recover(), err) }()
+		c.begin(ss)
+		defer func() { err = c.end(recover(), err) }()
 		if err := c.admit(ctx); err != nil {
 			return err
 		}
-		reply, err := md.Handler(impl, ctx, func(message any) error { return c.receive(ss, &c.in, message) }, nil)
+		reply, err := md.Handler(impl, ctx, func(message any) error { return c.receiveWhole(ss, message) }, nil)
 		if err != nil {
 			return err
 		}
@@ -82,8 +95,8 @@ func serveStream(sd grpc.StreamDesc) grpc.StreamHandler {
 	return func(impl any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
 		c := callOf(ctx)
-		c.begin()
-		defer func() { err = c.end(ss, recover(), err) }()
+		c.begin(ss)
+		defer func() { err = c.end(recover(), err) }()
 		defer c.cancel(nil)
 		// It would outlive every stop, so it is told when one begins.
 		defer context.AfterFunc(c.srv.stopping, func() { c.cancel(errStopping) })()
@@ -97,13 +110,16 @@ func serveStream(sd grpc.StreamDesc) grpc.StreamHandler {
 // serveOther answers calls of what there is not.
 func serveOther(_ any, ss grpc.ServerStream) (err error) {
 	c := callOf(ss.Context())
-	c.begin()
-	defer func() { err = c.end(ss, recover(), err) }()
+	c.begin(ss)
+	defer func() { err = c.end(recover(), err) }()
 	name, _ := grpc.MethodFromServerStream(ss)
 	return status.Errorf(codes.Unimplemented, "there is no method %s here", shorten(name))
 }
 
-func (c *call) begin() {
+// begin names the call to its client first of all: gRPC ends a call itself whose message it cannot read.
+func (c *call) begin(ss grpc.ServerStream) {
+	c.out.c = c
+	ss.SetTrailer(metadata.MD{"x-request-id": {c.trace.ID()}})
 	c.method.observer.Begin()
 	c.srv.inflight.add(c)
 }
@@ -116,22 +132,36 @@ func (c *call) admit(ctx context.Context) error {
 	if c.method.Quiet || !c.srv.fault.On() {
 		return nil
 	}
-	return c.strike(ctx)
+	c.refused = c.strike(ctx)
+	return c.refused
 }
 
 // receive reads a message and holds it against its rules.
 func (c *call) receive(ss grpc.ServerStream, in *incoming, message any) error {
 	in.message = message
 	if err := ss.RecvMsg(in); err != nil {
-		return err
+		return unread(err)
 	}
 	if in.err != nil {
-		if _, ok := status.FromError(in.err); ok {
+		if _, ok := ownStatus(in.err); ok {
 			return in.err
 		}
 		return status.Errorf(codes.InvalidArgument, "the message cannot be read: %v", in.err)
 	}
 	return c.srv.rules.check(message)
+}
+
+// unread is why gRPC could not read a message. It says INTERNAL, and has told the client so, of what the client sent
+// wrongly: a message that is cut, missing, one too many, or not compressed as it claims. Our codec never fails, and so
+// INTERNAL is never our failure; it must not be counted as one.
+func unread(err error) error {
+	switch status.Code(err) {
+	case codes.Internal, codes.Unknown:
+		if err != io.EOF {
+			return status.Errorf(codes.InvalidArgument, "the message cannot be read: %s", status.Convert(err).Message())
+		}
+	}
+	return err
 }
 
 // stream is what the handler of a stream sees. Like the one beneath it takes one reader and one writer at a time.
@@ -148,34 +178,59 @@ func (s *stream) SendMsg(m any) error {
 }
 
 // end runs whatever happened: it makes the call's status of a panic or an error, and accounts for the call.
-func (c *call) end(ss grpc.ServerStream, panicked any, err error) error {
-	if panicked != nil {
+func (c *call) end(panicked any, err error) error {
+	switch {
+	case panicked != nil:
 		c.method.observer.Panic()
 		c.log("handler panicked", "panic", slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 		err = status.Error(codes.Internal, "the handler failed; the request id finds it in the log")
-	}
-	if err != nil {
+	case err != nil:
 		err = c.statusOf(err)
-		ss.SetTrailer(metadata.Pairs("x-request-id", c.trace.ID()))
 	}
 	c.account(status.Code(err))
 	return err
 }
 
-// statusOf keeps what has a status, and tells nobody the text of what has none.
+// callFailed is what a client is told of a failure of ours.
+const callFailed = "the call failed; the request id finds it in the log"
+
+// statusOf keeps the status that err is. It tells nobody the text of one that only has a status somewhere within, which
+// may be that of a call of the handler's own, nor of INTERNAL and UNKNOWN: both are logged.
 func (c *call) statusOf(err error) error {
-	st, ok := status.FromError(err)
+	if err == c.refused {
+		if _, ok := ownStatus(err); ok {
+			return err
+		}
+	}
+	st, ok := ownStatus(err)
+	within := status.Code(err) // of what err wraps, too
 	if (!ok || st.Code() == codes.Canceled) && c.Err() != nil && errors.Is(context.Cause(c), errStopping) {
 		return status.Error(codes.Unavailable, "the server is stopping")
 	}
-	if ok {
+	switch {
+	case ok && st.Code() != codes.Internal && st.Code() != codes.Unknown:
 		return err
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	case !ok && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
 		return status.FromContextError(err).Err()
+	case !ok && (within == codes.DeadlineExceeded || within == codes.Canceled) && c.Err() != nil:
+		return status.FromContextError(c.Err()).Err()
 	}
 	c.log("call failed", "internal", slog.Any("error", err))
-	return status.Error(codes.Internal, "the call failed; the request id finds it in the log")
+	if !ok {
+		return status.Error(codes.Internal, callFailed)
+	}
+	told := st.Proto() // with the details, which were made for the client
+	told.Message = callFailed
+	return status.ErrorProto(told)
+}
+
+// ownStatus returns the status that err itself is; not that of an error which it wraps.
+func ownStatus(err error) (*status.Status, bool) {
+	own, ok := err.(interface{ GRPCStatus() *status.Status })
+	if !ok || own.GRPCStatus() == nil {
+		return nil, false
+	}
+	return own.GRPCStatus(), true
 }
 
 func (c *call) log(text, code string, attrs ...slog.Attr) {
@@ -210,12 +265,7 @@ func (c *call) remote() netip.AddrPort {
 	if !ok {
 		return netip.AddrPort{}
 	}
-	tcp, ok := p.Addr.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	addr := tcp.AddrPort()
-	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	return addrPortOf(p.Addr)
 }
 
 // bearer returns the token of the one authorization entry there may be.

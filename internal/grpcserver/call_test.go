@@ -13,6 +13,7 @@ import (
 	"github.com/dougong-io/dougong/api/inference"
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/internal/httpserver"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -139,6 +140,15 @@ func TestPanicIsInternalCountedAndLogged(t *testing.T) {
 			return &text{marshal: func() error { panic("out of words") }}, nil
 		case "error":
 			return nil, errors.New("password is hunter2")
+		case "own":
+			return nil, status.Error(codes.AlreadyExists, "there is one")
+		case "internal", "unknown":
+			code := map[string]codes.Code{"internal": codes.Internal, "unknown": codes.Unknown}[m.s]
+			st, err := status.New(code, "secret "+m.s).WithDetails(&errdetails.ErrorInfo{Reason: "model_failed"})
+			if err != nil {
+				t.Error(err)
+			}
+			return nil, st.Err()
 		case "wrapped":
 			return nil, fmt.Errorf("asking: %w", status.Error(codes.AlreadyExists, "there is one"))
 		}
@@ -174,7 +184,18 @@ func TestPanicIsInternalCountedAndLogged(t *testing.T) {
 		t.Errorf("%v; logged %s", err, r.logs)
 	}
 	_, err = say(context.Background(), cc, "wrapped")
+	if st := wantCode(t, err, codes.Internal, "the call failed"); strings.Contains(st.Message(), "there is one") || !strings.Contains(r.logs.String(), "there is one") {
+		t.Errorf("%v; logged %s", err, r.logs)
+	}
+	_, err = say(context.Background(), cc, "own")
 	wantCode(t, err, codes.AlreadyExists, "there is one")
+	for _, s := range []string{"internal", "unknown"} {
+		_, err = say(context.Background(), cc, s)
+		st, _ := status.FromError(err)
+		if strings.Contains(st.Message(), "secret") || !strings.Contains(st.Message(), "the call failed") || !strings.Contains(r.logs.String(), "secret "+s) || len(st.Details()) != 1 {
+			t.Errorf("%v; logged %s", err, r.logs)
+		}
+	}
 	if got, err := say(context.Background(), cc, "fine"); got != "fine" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}

@@ -15,8 +15,9 @@ type incoming struct {
 	err     error        // of this one
 }
 
-// outgoing counts.
+// outgoing counts, and has the server know of what was not yet written.
 type outgoing struct {
+	c       *call
 	message any
 	bytes   atomic.Int64
 }
@@ -65,6 +66,9 @@ func (c codec) Marshal(v any) (data mem.BufferSlice, err error) {
 	}
 	if ok && err == nil {
 		out.bytes.Add(int64(data.Len()))
+		if out.c != nil {
+			data = out.c.srv.answers.mark(data, out.c.remote())
+		}
 	}
 	return data, err
 }

@@ -20,6 +20,8 @@ type Config struct {
 	MaxPerClient     int           `json:"max_connections_per_client" doc:"Most connections at a time of one client: an IPv4 address, or an IPv6 /64. A proxy, or all behind one router, are one client. 0: no bound."`
 	MinRate          int64         `json:"min_rate" unit:"bytes" doc:"A client that sends in a trickle, or takes answers, at less than so much a second is closed after slow_grace. 0: the time-outs alone bound it."`
 	SlowGrace        time.Duration `json:"slow_grace" doc:"For how long a client may be below min_rate."`
+	ReadTimeout      time.Duration `json:"read_timeout" doc:"How long the message of a unary call may take to come, from when it is asked for; then DEADLINE_EXCEEDED."`
+	WriteTimeout     time.Duration `json:"write_timeout" doc:"A connection whose client has not taken an answer within it is closed."`
 	MaxStreams       int           `json:"max_streams" doc:"Calls at once on one connection; the client waits with more."`
 
 	RequestTimeout time.Duration `json:"request_timeout" doc:"Default and upper bound of a unary call's deadline."`
@@ -50,7 +52,9 @@ func DefaultConfig() Config {
 		MaxConnections:   16_384,
 		MaxPerClient:     2048,
 		SlowGrace:        20 * time.Second,
-		MaxStreams:       1024,
+		ReadTimeout:      10 * time.Second,
+		WriteTimeout:     time.Minute,
+		MaxStreams:       128,
 		RequestTimeout:   30 * time.Second,
 		DeadlineMargin:   5 * time.Millisecond,
 		DrainTimeout:     15 * time.Second,
@@ -87,6 +91,8 @@ func (c Config) Validate() error {
 		least time.Duration
 	}{
 		{"handshake_timeout", c.HandshakeTimeout, time.Millisecond},
+		{"read_timeout", c.ReadTimeout, time.Millisecond},
+		{"write_timeout", c.WriteTimeout, time.Millisecond},
 		{"request_timeout", c.RequestTimeout, time.Millisecond},
 		{"drain_timeout", c.DrainTimeout, time.Millisecond},
 		{"min_ping_interval", c.MinPingInterval, time.Millisecond},

@@ -32,7 +32,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	for _, field := range []string{
 		"listen", "handshake_timeout", "max_header_bytes", "max_message_bytes", "max_connections", "max_connections_per_client", "min_rate",
-		"max_streams", "request_timeout", "deadline_margin", "drain_timeout", "min_ping_interval", "ping_after", "ping_timeout",
+		"max_streams", "read_timeout", "write_timeout", "request_timeout", "deadline_margin", "drain_timeout", "min_ping_interval", "ping_after", "ping_timeout",
 		"max_connection_idle", "max_connection_age", "max_connection_age_grace", "tls.cert_file", "tls.min_version",
 	} {
 		found := false

@@ -51,6 +51,41 @@ func (f *frames) until(t *testing.T, want func(http2.Frame) bool) {
 	}
 }
 
+// head begins a call whose message does not end.
+func (f *frames) head(t *testing.T, stream uint32, path string, extra ...hpack.HeaderField) {
+	t.Helper()
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	enc.SetMaxDynamicTableSize(0)
+	for _, h := range append([]hpack.HeaderField{
+		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path}, {Name: ":authority", Value: "x"},
+		{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
+	}, extra...) {
+		enc.WriteField(h)
+	}
+	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+// trailer reads frames until a stream's last header, and returns it.
+func (f *frames) trailer(t *testing.T) map[string]string {
+	t.Helper()
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	got := map[string]string{}
+	f.until(t, func(frame http2.Frame) bool {
+		head, ok := frame.(*http2.MetaHeadersFrame)
+		if !ok {
+			return false
+		}
+		for _, h := range head.Fields {
+			got[h.Name] = h.Value
+		}
+		return head.StreamEnded()
+	})
+	return got
+}
+
 func isSettings(frame http2.Frame) bool {
 	settings, ok := frame.(*http2.SettingsFrame)
 	return ok && !settings.IsAck()
@@ -96,19 +131,6 @@ func TestBoundsAreToldToClients(t *testing.T) {
 		return true
 	})
 	f.WriteSettingsAck()
-	header := func(stream uint32, extra ...hpack.HeaderField) {
-		var block bytes.Buffer
-		enc := hpack.NewEncoder(&block)
-		for _, h := range append([]hpack.HeaderField{
-			{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: readyMethod}, {Name: ":authority", Value: "x"},
-			{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
-		}, extra...) {
-			enc.WriteField(h)
-		}
-		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true}); err != nil {
-			t.Error(err)
-		}
-	}
 	reset := func(code http2.ErrCode, stream uint32) {
 		t.Helper()
 		f.until(t, func(frame http2.Frame) bool {
@@ -120,10 +142,10 @@ func TestBoundsAreToldToClients(t *testing.T) {
 		})
 	}
 	long := hpack.HeaderField{Name: "long", Value: strings.Repeat("x", 1<<10)}
-	header(1, long, long)
+	f.head(t, 1, readyMethod, long, long)
 	reset(http2.ErrCodeFrameSize, 1)
 	for i := range uint32(8) { // none of them ends its message
-		header(3 + 2*i)
+		f.head(t, 3+2*i, readyMethod)
 	}
 	reset(http2.ErrCodeRefusedStream, 17)
 	if n := len(r.InFlight()); n > 7 {

@@ -23,7 +23,10 @@ func (*deflate) Name() string { return "deflate" }
 func (d *deflate) Compress(w io.Writer) (io.WriteCloser, error) {
 	z, ok := d.writers.Get().(*zlib.Writer)
 	if !ok {
-		z = zlib.NewWriter(w)
+		var err error
+		if z, err = zlib.NewWriterLevel(w, zlib.BestSpeed); err != nil { // an answer is written once and read once
+			return nil, err
+		}
 	} else {
 		z.Reset(w)
 	}

@@ -24,6 +24,18 @@
 // and [Config].RequestTimeout; the message must have come by then, too. Streams have the caller's deadline, and
 // [Method].Timeout if there is one; they end when the server begins to stop.
 //
+// # Slow clients
+//
+// The message of a unary call has [Config].ReadTimeout to come, from when its handler asks for it. A connection whose
+// client does not take an answer within [Config].WriteTimeout is closed, since the answer's memory cannot be had back
+// otherwise; of answers that gRPC compresses this is not seen.
+//
+// # Whose fault it is
+//
+// A message that cannot be read is INVALID_ARGUMENT to the handler, to metrics and in the access log, also where gRPC
+// itself tells the client INTERNAL. The text of a handler's error reaches a client only if the error is itself a status
+// other than INTERNAL and UNKNOWN; everything else is logged, and found by the trailer x-request-id of each call.
+//
 // # Rules
 //
 // A message that is a proto.Message is held against the rules that its source declares (protovalidate); another one

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/api/inference"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -113,21 +114,33 @@ func TestStreamsEndWhenTheServerStops(t *testing.T) {
 	}
 }
 
-func TestSilentConnectionsDoNotHoldAStop(t *testing.T) {
-	cfg := testConfig()
-	cfg.HandshakeTimeout, cfg.DrainTimeout = 20*time.Second, 20*time.Second
-	r := start(t, cfg, Deps{}, inference(isReady))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for r.Clients().Open != 1 {
-		time.Sleep(time.Millisecond)
-	}
-	begun := time.Now()
-	if err := r.stop(); err != nil || time.Since(begun) > 10*time.Second {
-		t.Errorf("stopped after %v with %v", time.Since(begun), err)
+func TestConnectionsThatNeverBecameOneDoNotHoldAStop(t *testing.T) {
+	for name, sent := range map[string]string{"silent": "", "one byte": "P", "a greeting": http2.ClientPreface} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig()
+			cfg.HandshakeTimeout, cfg.DrainTimeout = 20*time.Second, 20*time.Second
+			r := start(t, cfg, Deps{}, inference(isReady))
+			cc := r.dial(t) // is not cut: it ends in peace
+			if err := ask(context.Background(), cc); err != nil {
+				t.Fatal(err)
+			}
+			c, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte(sent)); err != nil {
+				t.Fatal(err)
+			}
+			for r.Clients().Open != 2 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(20 * time.Millisecond) // it is read
+			begun := time.Now()
+			if err := r.stop(); err != nil || time.Since(begun) > 10*time.Second {
+				t.Errorf("stopped after %v with %v", time.Since(begun), err)
+			}
+		})
 	}
 }
 

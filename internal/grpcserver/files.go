@@ -25,6 +25,7 @@ type watched struct {
 	paths []string
 	load  func() error
 	last  []fs.FileInfo // from before the last load
+	wrong string        // why that failed, "" if it did not
 }
 
 // loadAndWatch loads the files, and lets watchFiles look whether they change from now on. What changes while they are
@@ -49,18 +50,29 @@ func (s *Server) watchFiles(stop <-chan struct{}) {
 		case <-t.C:
 		}
 		for _, w := range s.watched {
-			now := stat(w.paths)
-			if slices.EqualFunc(now, w.last, sameContent) {
-				continue
-			}
-			w.last = now
-			if err := w.load(); err != nil {
-				s.log.Error("changed file not loaded, the old stays in use", slog.String("what", w.name), slog.Any("error", err), slog.String("error_code", "reload_failed"))
-				continue
-			}
-			s.log.Info("changed file loaded", slog.String("what", w.name))
+			s.look(w)
 		}
 	}
+}
+
+// look loads the files again if they changed, or if they could not be loaded when they did: what was wrong may have
+// been none of what stat shows, such as who may read them.
+func (s *Server) look(w *watched) {
+	now := stat(w.paths)
+	same := slices.EqualFunc(now, w.last, sameContent)
+	if same && w.wrong == "" {
+		return
+	}
+	w.last = now
+	if err := w.load(); err != nil {
+		if !same || w.wrong != err.Error() { // once
+			s.log.Error("changed file not loaded, the old stays in use", slog.String("what", w.name), slog.Any("error", err), slog.String("error_code", "reload_failed"))
+		}
+		w.wrong = err.Error()
+		return
+	}
+	w.wrong = ""
+	s.log.Info("changed file loaded", slog.String("what", w.name))
 }
 
 // stat returns what is known of the files, nil for those that are not there.

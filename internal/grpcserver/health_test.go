@@ -84,6 +84,52 @@ func TestWatchTellsOfDrainAndEndsAtStop(t *testing.T) {
 	wantCode(t, err, codes.Unavailable, "the server is stopping")
 }
 
+// TestWatchersShareOnePoll: what they cost grows with their number in memory only, and that is bounded.
+func TestWatchersShareOnePoll(t *testing.T) {
+	var ready atomic.Bool
+	var polls atomic.Int64
+	cfg := testConfig()
+	cfg.MaxStreams = 4 * maxWatchers
+	r := start(t, cfg, Deps{Ready: func() (string, bool) { polls.Add(1); return "", ready.Load() }}, texts(echo, echoes))
+	client := grpc_health_v1.NewHealthClient(r.dial(t))
+	var all []grpc_health_v1.Health_WatchClient
+	for range maxWatchers {
+		watch, err := client.Watch(within(t, 30*time.Second), &grpc_health_v1.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, watch)
+	}
+	next := func(want grpc_health_v1.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		for _, watch := range all {
+			if got, err := watch.Recv(); err != nil || got.Status != want {
+				t.Fatalf("%v %v, want %v", got, err, want)
+			}
+		}
+	}
+	next(grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	more, err := client.Watch(within(t, 10*time.Second), &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = more.Recv()
+	wantCode(t, err, codes.ResourceExhausted, "others watch already")
+	before := polls.Load()
+	time.Sleep(3 * healthEvery)
+	if n := polls.Load() - before; n == 0 || n > 100 { // two services each time
+		t.Errorf("asked %d times in three turns", n)
+	}
+	ready.Store(true)
+	next(grpc_health_v1.HealthCheckResponse_SERVING)
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	if r.health.watchers != 0 {
+		t.Errorf("%d watchers are left", r.health.watchers)
+	}
+}
+
 func TestReflectionListsServicesAndTheirMessages(t *testing.T) {
 	r := start(t, testConfig(), Deps{}, inference(isReady))
 	cc := r.dial(t)

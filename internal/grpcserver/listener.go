@@ -2,8 +2,10 @@ package grpcserver
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // listener knows the connections that it accepted, so that a stop need not wait for those that never became one of
@@ -18,7 +20,8 @@ type listener struct {
 type conn struct {
 	net.Conn
 	l     *listener
-	heard atomic.Bool // something was read
+	since time.Time
+	up    atomic.Bool // the handshake is done
 }
 
 func newListener(l net.Listener) *listener {
@@ -30,19 +33,19 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: inner, l: l}
+	c := &conn{Conn: inner, l: l, since: time.Now()}
 	l.mu.Lock()
 	l.conns[c] = struct{}{}
 	l.mu.Unlock()
 	return c, nil
 }
 
-// cut closes the connections: those that have sent nothing yet, or all.
+// cut closes the connections: those that are not yet one of gRPC, or all.
 func (l *listener) cut(all bool) {
 	var closing []*conn
 	l.mu.Lock()
 	for c := range l.conns {
-		if all || !c.heard.Load() {
+		if all || !c.up.Load() {
 			closing = append(closing, c)
 		}
 	}
@@ -52,12 +55,40 @@ func (l *listener) cut(all bool) {
 	}
 }
 
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
+// cutThose closes the connections of these clients that were there at that time, and returns whose they were.
+func (l *listener) cutThose(since map[netip.AddrPort]time.Time) (remotes []netip.AddrPort) {
+	var closing []*conn
+	l.mu.Lock()
+	for c := range l.conns {
+		remote := addrPortOf(c.RemoteAddr())
+		if at, ok := since[remote]; ok && !c.since.After(at) {
+			closing = append(closing, c)
+			remotes = append(remotes, remote)
+		}
 	}
-	return n, err
+	l.mu.Unlock()
+	for _, c := range closing {
+		c.Close()
+	}
+	return remotes
+}
+
+// SetDeadline is how gRPC says that the handshake is done: it lifts the bound on it, and sets none later.
+func (c *conn) SetDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.up.Store(true)
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// addrPortOf returns a client's address, zero if it is none of TCP.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	addr := tcp.AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
 func (c *conn) Close() error {

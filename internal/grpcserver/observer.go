@@ -27,7 +27,7 @@ type MethodObserver interface {
 
 // Outcome is one finished call.
 type Outcome struct {
-	Code     codes.Code
+	Code     codes.Code // InvalidArgument for a message that cannot be read, whatever gRPC told the client
 	Duration time.Duration
 	BytesIn  int64 // of messages that the handler read, decompressed
 	BytesOut int64 // of messages, before compression

@@ -68,7 +68,7 @@ func (r rules) check(message any) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := status.FromError(err); ok {
+	if _, ok := ownStatus(err); ok {
 		return err
 	}
 	bad := &errdetails.BadRequest{}

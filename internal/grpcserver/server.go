@@ -43,7 +43,8 @@ type Deps struct {
 	Ready func() (state string, ok bool)
 
 	// Audit receives each call of a method with Method.Audit; nil writes it to Logger, whatever level that has. It is
-	// called in the call's goroutine, before the client has the status. No event is left out.
+	// called in the call's goroutine, before the client has the status. No event is left out, unless calls whose time
+	// was up when they came are so many that it falls behind by 1024 of these; their number is logged.
 	Audit func(AuditEvent)
 }
 
@@ -66,6 +67,8 @@ type Server struct {
 	fault    *fault.Point  // before handlers
 	watched  []*watched
 	inflight inflight
+	answers  answers
+	late     late
 	draining atomic.Bool
 
 	stopping context.Context // ends with errStopping when Run begins to stop
@@ -90,6 +93,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		methods:  make(map[string]*method),
 		open:     cfg.onLoopback() && cfg.TokensFile == "",
 		fault:    deps.Faults.Point(pointRequest),
+		late:     late{calls: make(chan *call, maxLate)},
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	if s.deps.Service == "" {
@@ -246,6 +250,10 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var own sync.WaitGroup
 	stop := make(chan struct{})
 	own.Go(func() { s.watchFiles(stop) })
+	own.Go(func() { s.sweep(stop) })
+	own.Go(func() { s.health.poll(stop) })
+	accounted := make(chan struct{})
+	go func() { defer close(accounted); s.accountLate(stop) }()
 	if s.access != nil {
 		go s.access.run() // ended by close
 	}
@@ -272,6 +280,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}
 	close(stop)
 	own.Wait()
+	if !endsIn(accounted, cutWait) {
+		errs = append(errs, fmt.Errorf("audit: the sink took nothing for %v", cutWait))
+	}
 	if s.access != nil && !s.access.close() {
 		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", accessCloseWait))
 	}
@@ -329,16 +340,23 @@ func (s *Server) drain() error {
 	late := s.inflight.list()
 	s.listener.cut(true)
 	s.grpc.Stop()
-	grace := time.NewTimer(cutWait)
-	defer grace.Stop()
-	select {
-	case <-ended:
-	case <-grace.C:
-	}
+	endsIn(ended, cutWait)
 	if len(late) == 0 {
 		return nil // only connections without a call were left
 	}
 	return &DrainError{After: s.cfg.DrainTimeout, Calls: late}
+}
+
+// endsIn reports whether done was closed in time.
+func endsIn(done <-chan struct{}, bound time.Duration) bool {
+	t := time.NewTimer(bound)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // awaitEmpty waits for handlers whose connection was cut.

@@ -49,8 +49,8 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	}
 	c.Context = parent
 	if ctx.Err() != nil { // gRPC answers this itself, and nobody else sees the call
-		c.method.observer.Begin()
-		c.account(codes.DeadlineExceeded)
+		s.late.add(c)
+		return ctx, nil
 	}
 	return c, nil
 }

@@ -107,7 +107,11 @@ func (x *exchange) receive(r *http.Request) error {
 // compute waits for a slot, and encodes the answer to a body.
 func (x *exchange) compute(body []byte) error {
 	waits := time.Now()
-	if err := x.permit.Start(x.ctx); err != nil {
+	waiting := x.service.waiting.of(body)
+	waiting.Add(1)
+	err := x.permit.Start(x.ctx)
+	waiting.Add(-1)
+	if err != nil {
 		return err
 	}
 	starts := time.Now()

@@ -60,7 +60,7 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 			b.stop(context.DeadlineExceeded)
 			break
 		}
-		if yields {
+		if yields && x.service.waiting.onlySmall() {
 			asks := time.Now()
 			err := x.permit.Yield(x.ctx)
 			x.yielded += time.Since(asks)
@@ -85,6 +85,23 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 	}
 	return nil
 }
+
+// waiting counts the requests that wait for a slot, by what they will probably take. Only to small ones does a large one
+// give its slot: if large ones took turns at each block, all would end late, and under more load than can be borne past
+// their deadlines, with the work on them lost.
+type waiting struct{ small, large atomic.Int64 }
+
+// largeBody is that of a request which takes about as long to read as a block takes to score.
+const largeBody = 64 << 10
+
+func (w *waiting) of(body []byte) *atomic.Int64 {
+	if len(body) > largeBody {
+		return &w.large
+	}
+	return &w.small
+}
+
+func (w *waiting) onlySmall() bool { return w.small.Load() > 0 && w.large.Load() == 0 }
 
 // blocks is the work of a request of many rows. Who has a slot takes the next block.
 type blocks struct {

@@ -46,6 +46,7 @@ type Service struct {
 	limiter *limit.Limit
 	breaker *breaker.Group[modelVersion]
 	memory  budget
+	waiting waiting
 	points  points
 
 	models  atomic.Pointer[loadedModels] // nil until loaded
