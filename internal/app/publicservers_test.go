@@ -33,12 +33,11 @@ func TestPublicServersStopAtTheSameTime(t *testing.T) {
 		servers := publicServers{serverThat(time.Second, 10*time.Second, nil, &ended), serverThat(3*time.Second, 8*time.Second, nil, &ended)}
 		ctx, stop := context.WithCancel(t.Context())
 		began := time.Now()
-		var readyAt time.Duration
-		done := make(chan error)
-		go func() { done <- servers.Run(ctx, func() { readyAt = time.Since(began) }) }()
-		time.Sleep(5 * time.Second)
-		if readyAt != 3*time.Second {
-			t.Errorf("ready after %v, the slower one is after 3s", readyAt)
+		ready, done := make(chan struct{}), make(chan error)
+		go func() { done <- servers.Run(ctx, func() { close(ready) }) }()
+		<-ready
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("ready after %v, the slower one is after 3s", took)
 		}
 		stop()
 		began = time.Now()
