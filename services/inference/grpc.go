@@ -119,7 +119,7 @@ func inferHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 	defer x.report()
 	out, err := x.call(decode)
 	if err != nil {
-		err, x.result = s.grpcError(x.refusal(err))
+		x.result, err = s.grpcError(x.refusal(err))
 		x.rows = 0
 		return nil, err
 	}
@@ -229,12 +229,12 @@ func (s *Service) grpcCaller(ctx context.Context) caller {
 }
 
 // grpcError is the status that err is answered with.
-func (s *Service) grpcError(err error) (error, Result) {
+func (s *Service) grpcError(err error) (Result, error) {
 	if err == errDropped {
-		return err, Failed
+		return Failed, err
 	}
 	if unread, ok := errors.AsType[*messageError](err); ok {
-		return unread.status, resultOf(status.Code(unread.status))
+		return resultOf(status.Code(unread.status)), unread.status
 	}
 	p, result := s.problem(err)
 	code := grpcCode(&p)
@@ -252,7 +252,7 @@ func (s *Service) grpcError(err error) (error, Result) {
 	if with, err := st.WithDetails(details...); err == nil {
 		st = with
 	}
-	return st.Err(), result
+	return result, st.Err()
 }
 
 // resultOf is how a call ended whose message could not be read.
@@ -305,7 +305,7 @@ type asks interface {
 func (s *grpcService) asked(r asks) (*served, error) {
 	v, err := s.lookUp(wanted{model: r.GetName(), version: r.GetVersion(), hasModel: true})
 	if err != nil {
-		err, _ = s.grpcError(err)
+		_, err = s.grpcError(err)
 	}
 	return v, err
 }
@@ -354,7 +354,7 @@ func (s *grpcService) ModelConfig(_ context.Context, r *inferencepb.ModelConfigR
 func (s *grpcService) ModelStatistics(_ context.Context, r *inferencepb.ModelStatisticsRequest) (*inferencepb.ModelStatisticsResponse, error) {
 	lines, err := s.statistics(wanted{model: r.GetName(), version: r.GetVersion(), hasModel: r.GetName() != ""})
 	if err != nil {
-		err, _ = s.grpcError(err)
+		_, err = s.grpcError(err)
 		return nil, err
 	}
 	answer := &inferencepb.ModelStatisticsResponse{}
@@ -377,7 +377,7 @@ func (s *grpcService) ModelStatistics(_ context.Context, r *inferencepb.ModelSta
 func (s *grpcService) RepositoryIndex(_ context.Context, r *inferencepb.RepositoryIndexRequest) (*inferencepb.RepositoryIndexResponse, error) {
 	lines, err := s.index(r.GetReady())
 	if err != nil {
-		err, _ = s.grpcError(err)
+		_, err = s.grpcError(err)
 		return nil, err
 	}
 	answer := &inferencepb.RepositoryIndexResponse{}
@@ -400,6 +400,6 @@ func (s *grpcService) noReload(model string) error {
 	if err == nil {
 		err = errNoReload
 	}
-	err, _ = s.grpcError(err)
+	_, err = s.grpcError(err)
 	return err
 }
