@@ -17,11 +17,11 @@ var (
 		Attrs: []string{"tenant"}, Effects: fault.Call,
 	}
 	pointBody = fault.Def{
-		Name: "inference.body", Doc: "The body of a request is read. What is dropped is an empty body.",
+		Name: "inference.body", Doc: "The body of a request is read; over gRPC, a message that is whole is looked at. What is dropped is an empty body.",
 		Attrs: []string{"tenant"}, Effects: fault.Bytes,
 	}
 	pointDecode = fault.Def{
-		Name: "inference.decode", Doc: "The JSON of a request is parsed.",
+		Name: "inference.decode", Doc: "A request is parsed, whatever its protocol.",
 		Attrs: []string{"tenant"}, Effects: fault.Call,
 	}
 	pointModel = fault.Def{
@@ -41,7 +41,7 @@ var (
 		Attrs: []string{"model", "version", "tenant"}, Effects: fault.Call,
 	}
 	pointWrite = fault.Def{
-		Name: "inference.write", Doc: "The answer is written. An error without an HTTP status, and a drop, cut the connection.",
+		Name: "inference.write", Doc: "The answer is written. An error without an HTTP status, and a drop, cut the connection; over gRPC they fail the call.",
 		Attrs: []string{"tenant"}, Effects: fault.Bytes,
 	}
 )

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dougong-io/dougong/examples/models"
+	"github.com/dougong-io/dougong/kit/limit"
 )
 
 // manyRows is a request of n rows of loan-default for POST /v1/predict.
@@ -119,5 +120,17 @@ func TestLargeAndSmallRequestsDoNotMix(t *testing.T) {
 	all.Wait()
 	if got := s.Status(); got.Running+got.Queued+got.Arriving != 0 || got.Rows.InUse != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A panic in an extra slot is the request's: it is kept for who waits for the rows, and nobody takes another block.
+func TestPanicInAnExtraSlotIsKeptForItsRequest(t *testing.T) {
+	b := &blocks{rows: 10 * blockRows} // and no version: scoring panics
+	b.help(limit.Slot{})
+	if b.panicked.Load() == nil {
+		t.Error("the panic is lost")
+	}
+	if b.one() {
+		t.Error("another block was taken")
 	}
 }
