@@ -4,47 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 )
-
-// stuck is a sink that takes nothing until it is let.
-type stuck struct{ let chan struct{} }
-
-func (s stuck) Write(p []byte) (int, error) { <-s.let; return len(p), nil }
-
-func TestSinkThatBlocksCostsLinesNotTime(t *testing.T) {
-	var lost atomic.Int64
-	sink := stuck{make(chan struct{})}
-	a := newAccessLog(sink, func(n int) { lost.Add(int64(n)) })
-	go a.run()
-	s := &Server{access: a}
-	c := &call{Context: context.Background(), srv: s, method: &method{name: "/a/b"}, start: time.Now(), userAgent: strings.Repeat("u", 1000) + "\n"}
-	const lines = 10_000 // about 3 MB
-	for range lines {
-		a.write(c, codes.OK, time.Millisecond)
-	}
-	close(sink.let)
-	if !a.close() {
-		t.Error("not closed")
-	}
-	if n := lost.Load(); n == 0 || n >= lines {
-		t.Errorf("%d of %d lines lost", n, lines)
-	}
-	before := lost.Load()
-	a.write(c, codes.OK, time.Millisecond) // of a handler that outlived the server
-	if n := lost.Load() - before; n != 1 {
-		t.Errorf("%d lines lost after the end", n)
-	}
-	if len(a.active) > accessMaxBuffered {
-		t.Errorf("%d bytes kept", len(a.active))
-	}
-}
 
 func TestClientCannotForgeALine(t *testing.T) {
 	r := start(t, testConfig(), Deps{}, inference(isReady))

@@ -248,7 +248,8 @@ func (c *call) account(code codes.Code) {
 	s.inflight.remove(c)
 	m.observer.End(Outcome{Code: code, Duration: d, BytesIn: c.in.bytes.Load(), BytesOut: c.out.bytes.Load()})
 	if s.access != nil && !m.Quiet {
-		s.access.write(c, code, d)
+		room := s.access.Room()
+		s.access.Write(room, appendLine((*room)[:0], c, code, d))
 	}
 	if m.Audit {
 		e := AuditEvent{Time: c.start.Add(d), Service: m.service, Method: m.name, Code: code, Remote: c.remote().String(), TraceID: hex.EncodeToString(c.trace.TraceID[:])}

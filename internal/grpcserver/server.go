@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/internal/linelog"
+	"github.com/dougong-io/dougong/internal/reload"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 	"google.golang.org/grpc"
@@ -62,10 +64,10 @@ type Server struct {
 	rules    rules
 	health   *health
 	tokens   atomic.Pointer[auth.Tokens]
-	tls      *certificates // nil: no TLS
-	access   *accessLog    // nil: none
-	fault    *fault.Point  // before handlers
-	watched  []*watched
+	tls      *reload.Certificates // nil: no TLS
+	access   *linelog.Log         // nil: none
+	fault    *fault.Point         // before handlers
+	files    reload.Files
 	inflight inflight
 	answers  answers
 	late     late
@@ -103,6 +105,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s.log = s.deps.Logger.With(slog.String("service", s.deps.Service))
+	s.files.Log = s.log
 	if s.observer == nil {
 		s.observer = discardObserver{}
 	}
@@ -114,13 +117,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		}
 	}
 	if cfg.TokensFile != "" {
-		if err := s.loadAndWatch("tokens_file", s.loadTokens, cfg.TokensFile); err != nil {
+		if err := s.files.Load("tokens_file", s.loadTokens, cfg.TokensFile); err != nil {
 			return nil, fmt.Errorf("tokens_file: %w", err)
 		}
 	}
 	if cfg.TLS.CertFile != "" {
-		s.tls = &certificates{cfg: cfg.TLS}
-		if err := s.loadAndWatch("tls", s.tls.load, cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.TLS.ClientCAFile); err != nil {
+		s.tls = cfg.TLS.Certificates("h2")
+		if err := s.files.Load("tls", s.tls.Load, cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.TLS.ClientCAFile); err != nil {
 			return nil, fmt.Errorf("tls.%w", err)
 		}
 	}
@@ -129,7 +132,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		if sink == nil {
 			sink = os.Stderr
 		}
-		s.access = newAccessLog(sink, s.observer.LogLinesDropped)
+		s.access = linelog.New(sink, s.observer.LogLinesDropped)
 	}
 	var err error
 	if s.rules, err = newRules(); err != nil {
@@ -160,7 +163,7 @@ func (s *Server) options() []grpc.ServerOption {
 		}),
 	}
 	if s.tls != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.serverConfig())))
+		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.ServerConfig())))
 	}
 	return options
 }
@@ -249,13 +252,13 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	l := s.listener
 	var own sync.WaitGroup
 	stop := make(chan struct{})
-	own.Go(func() { s.watchFiles(stop) })
+	own.Go(func() { s.files.Run(stop) })
 	own.Go(func() { s.sweep(stop) })
 	own.Go(func() { s.health.poll(stop) })
 	accounted := make(chan struct{})
 	go func() { defer close(accounted); s.accountLate(stop) }()
 	if s.access != nil {
-		go s.access.run() // ended by close
+		go s.access.Run() // ended by Close
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(l) }()
@@ -283,8 +286,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if !endsIn(accounted, cutWait) {
 		errs = append(errs, fmt.Errorf("audit: the sink took nothing for %v", cutWait))
 	}
-	if s.access != nil && !s.access.close() {
-		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", accessCloseWait))
+	if s.access != nil && !s.access.Close() {
+		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", linelog.CloseWait))
 	}
 	return errors.Join(errs...)
 }

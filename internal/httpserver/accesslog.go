@@ -1,12 +1,9 @@
 package httpserver
 
 import (
-	"bytes"
 	"encoding/hex"
-	"io"
 	"math"
 	"strconv"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -14,11 +11,6 @@ import (
 )
 
 const (
-	accessFlushBytes  = 64 << 10
-	accessFlushEvery  = time.Second
-	accessMaxBuffered = 512 << 10 // of each of two buffers; beyond it lines are dropped
-	accessCloseWait   = 2 * time.Second
-
 	maxLoggedPath      = 256
 	maxLoggedUserAgent = 128
 	maxLoggedName      = 128 // of anything else that a client chooses
@@ -181,107 +173,4 @@ func appendEscape(b []byte, r rune) []byte {
 	const digits = "0123456789abcdef"
 	r &= math.MaxUint16 // only runes of the basic plane come here
 	return append(b, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
-}
-
-// accessLog buffers lines and writes them from one goroutine, so that a sink
-// that blocks costs lines, never time of a request.
-type accessLog struct {
-	sink    io.Writer
-	dropped func(n int)
-	scratch sync.Pool // of *[]byte
-
-	mu     sync.Mutex
-	active []byte
-	lost   int // lines dropped since the last flush
-	closed bool
-
-	wake chan struct{} // capacity 1
-	done chan struct{}
-}
-
-// newAccessLog starts nothing; run does.
-func newAccessLog(sink io.Writer, dropped func(n int)) *accessLog {
-	return &accessLog{
-		sink:    sink,
-		dropped: dropped,
-		active:  make([]byte, 0, accessMaxBuffered), // memory is used as far as it is filled
-		scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }},
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-	}
-}
-
-func (a *accessLog) write(l *accessLine) {
-	p := a.scratch.Get().(*[]byte)
-	line := l.appendTo((*p)[:0])
-
-	a.mu.Lock()
-	fits := len(a.active)+len(line) <= accessMaxBuffered && !a.closed
-	if fits {
-		a.active = append(a.active, line...)
-	} else {
-		a.lost++
-	}
-	full := len(a.active) >= accessFlushBytes
-	a.mu.Unlock()
-
-	*p = line
-	a.scratch.Put(p)
-	if full || !fits {
-		a.kick()
-	}
-}
-
-func (a *accessLog) kick() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-}
-
-// run writes until close was called, and then once more.
-func (a *accessLog) run() {
-	defer close(a.done)
-	tick := time.NewTicker(accessFlushEvery)
-	defer tick.Stop()
-	spare := make([]byte, 0, accessMaxBuffered)
-	for {
-		select {
-		case <-tick.C:
-		case <-a.wake:
-		}
-		a.mu.Lock()
-		full, lost, closed := a.active, a.lost, a.closed
-		a.active, a.lost = spare[:0], 0
-		a.mu.Unlock()
-
-		if len(full) > 0 {
-			if _, err := a.sink.Write(full); err != nil {
-				lost += bytes.Count(full, []byte{'\n'})
-			}
-		}
-		if lost > 0 {
-			a.dropped(lost)
-		}
-		spare = full
-		if closed {
-			return
-		}
-	}
-}
-
-// close flushes, and reports whether the sink took everything in time.
-func (a *accessLog) close() bool {
-	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
-	a.kick()
-	t := time.NewTimer(accessCloseWait)
-	defer t.Stop()
-	select {
-	case <-a.done:
-		return true
-	case <-t.C:
-		return false
-	}
 }

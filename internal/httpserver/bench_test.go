@@ -38,8 +38,8 @@ func benchServer(b *testing.B, mutate func(*Config)) *Server {
 	}
 	s.Handle("POST /v1/{thing}", "", small)
 	if s.access != nil {
-		go s.access.run()
-		b.Cleanup(func() { s.access.close() })
+		go s.access.Run()
+		b.Cleanup(func() { s.access.Close() })
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dougong-io/dougong/internal/reload"
 	"github.com/dougong-io/dougong/kit/limit"
 )
 
@@ -39,6 +40,13 @@ type TLSConfig struct {
 	KeyFile      string `json:"key_file" doc:"PEM file with its private key."`
 	ClientCAFile string `json:"client_ca_file" doc:"PEM file with the authorities of client certificates; when set, every client must present one."`
 	MinVersion   string `json:"min_version" doc:"Oldest TLS version: 1.2 or 1.3."`
+}
+
+// Certificates are those that the configuration names, for connections of these protocols; Load reads them.
+func (c TLSConfig) Certificates(protocols ...string) *reload.Certificates {
+	return &reload.Certificates{
+		CertFile: c.CertFile, KeyFile: c.KeyFile, ClientCAFile: c.ClientCAFile, MinVersion: tlsVersions[c.MinVersion], Protocols: protocols,
+	}
 }
 
 // DefaultConfig is the public listener.

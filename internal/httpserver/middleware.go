@@ -298,7 +298,7 @@ func (x *exchange) account(r *http.Request) {
 		if x.ctx.trace.IsZero() {
 			x.ctx.trace = traceOf(r.Header)
 		}
-		s.access.write(&accessLine{
+		line := accessLine{
 			time:      x.start.Add(d),
 			service:   rt.Service,
 			method:    r.Method,
@@ -313,7 +313,9 @@ func (x *exchange) account(r *http.Request) {
 			userAgent: first(r.Header["User-Agent"]),
 			code:      x.failed,
 			who:       x.ctx.who,
-		})
+		}
+		room := s.access.Room()
+		s.access.Write(room, line.appendTo((*room)[:0]))
 	}
 	if rt.Audit && !slices.Contains(safeMethods, r.Method) {
 		e := AuditEvent{

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/internal/linelog"
+	"github.com/dougong-io/dougong/internal/reload"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/limit"
 )
@@ -56,10 +58,10 @@ type Server struct {
 	open     bool // roles are not asked for
 	guard    func(http.Handler) http.Handler
 	tokens   atomic.Pointer[auth.Tokens]
-	tls      *certificates // nil: no TLS
-	access   *accessLog    // nil: none
-	fault    *fault.Point  // before handlers
-	watched  []*watched
+	tls      *reload.Certificates // nil: no TLS
+	access   *linelog.Log         // nil: none
+	fault    *fault.Point         // before handlers
+	files    reload.Files
 	inflight inflight
 	draining atomic.Bool
 
@@ -96,6 +98,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s.log = s.deps.Logger.With(slog.String("service", s.deps.Service))
+	s.files.Log = s.log
 	if s.observer == nil {
 		s.observer = discardObserver{}
 	}
@@ -107,13 +110,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		}
 	}
 	if cfg.TokensFile != "" {
-		if err := s.loadAndWatch("tokens_file", s.loadTokens, cfg.TokensFile); err != nil {
+		if err := s.files.Load("tokens_file", s.loadTokens, cfg.TokensFile); err != nil {
 			return nil, fmt.Errorf("tokens_file: %w", err)
 		}
 	}
 	if cfg.TLS.CertFile != "" {
-		s.tls = &certificates{cfg: cfg.TLS}
-		if err := s.loadAndWatch("tls", s.tls.load, cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.TLS.ClientCAFile); err != nil {
+		s.tls = cfg.TLS.Certificates("h2", "http/1.1")
+		if err := s.files.Load("tls", s.tls.Load, cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.TLS.ClientCAFile); err != nil {
 			return nil, fmt.Errorf("tls.%w", err)
 		}
 	}
@@ -122,7 +125,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		if sink == nil {
 			sink = os.Stderr
 		}
-		s.access = newAccessLog(sink, s.observer.LogLinesDropped)
+		s.access = linelog.New(sink, s.observer.LogLinesDropped)
 	}
 	s.other = s.resolve(Route{Pattern: otherRoute})
 	s.HandleRoute(Route{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.serveLive), Quiet: true})
@@ -275,15 +278,15 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var own sync.WaitGroup
 	stop := make(chan struct{})
 	own.Go(func() { l.sweep(stop) })
-	own.Go(func() { s.watchFiles(stop) })
+	own.Go(func() { s.files.Run(stop) })
 	if s.access != nil {
-		go s.access.run() // ended by close
+		go s.access.Run() // ended by Close
 	}
 
 	served := make(chan error, 1)
 	go func() {
 		if s.tls != nil {
-			srv.TLSConfig = s.tls.serverConfig()
+			srv.TLSConfig = s.tls.ServerConfig()
 			served <- srv.ServeTLS(l, "", "")
 		} else {
 			served <- srv.Serve(l)
@@ -311,8 +314,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	}
 	close(stop)
 	own.Wait()
-	if s.access != nil && !s.access.close() {
-		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", accessCloseWait))
+	if s.access != nil && !s.access.Close() {
+		errs = append(errs, fmt.Errorf("access log: the sink took nothing for %v; lines were lost", linelog.CloseWait))
 	}
 	return errors.Join(errs...)
 }

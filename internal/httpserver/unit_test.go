@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"runtime"
@@ -405,79 +404,6 @@ func FuzzAccessLine(f *testing.F) {
 			t.Fatalf("path %q became %q", path, m["path"])
 		}
 	})
-}
-
-func TestAccessLogIsFlushedEachSecondAndAtTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var sink buffer
-		a := newAccessLog(&sink, func(int) {})
-		go a.run()
-		a.write(sampleLine())
-		synctest.Wait()
-		if sink.String() != "" {
-			t.Error("written at once")
-		}
-		time.Sleep(accessFlushEvery)
-		synctest.Wait()
-		if strings.Count(sink.String(), "\n") != 1 {
-			t.Errorf("after a second: %q", sink.String())
-		}
-		a.write(sampleLine())
-		if !a.close() {
-			t.Error("not closed")
-		}
-		if strings.Count(sink.String(), "\n") != 2 {
-			t.Errorf("after close: %q", sink.String())
-		}
-	})
-}
-
-type blockedSink struct{ release chan struct{} }
-
-func (b blockedSink) Write(p []byte) (int, error) { <-b.release; return len(p), nil }
-
-func TestBlockedSinkCostsLinesNotTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sink := blockedSink{make(chan struct{})}
-		var dropped int
-		a := newAccessLog(sink, func(n int) { dropped += n })
-		go a.run()
-		line := len(sampleLine().appendTo(nil))
-		sent := 3 * accessMaxBuffered / line
-		begin := time.Now()
-		for range sent {
-			a.write(sampleLine())
-			synctest.Wait()
-		}
-		if time.Since(begin) != 0 { // in synctest time stands still unless somebody waits
-			t.Error("a writer waited")
-		}
-		if a.close() {
-			t.Error("closed although the sink blocks")
-		}
-		close(sink.release)
-		<-a.done
-		if kept := sent - dropped; dropped == 0 || kept*line > 2*accessMaxBuffered+accessFlushBytes || kept*line < accessMaxBuffered {
-			t.Errorf("%d of %d lines of %d bytes dropped", dropped, sent, line)
-		}
-	})
-}
-
-type failingSink struct{}
-
-func (failingSink) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
-
-func TestFailingSinkCountsItsLines(t *testing.T) {
-	dropped := 0
-	a := newAccessLog(failingSink{}, func(n int) { dropped += n })
-	go a.run()
-	for range 7 {
-		a.write(sampleLine())
-	}
-	a.close()
-	if dropped != 7 {
-		t.Errorf("%d dropped, want 7", dropped)
-	}
 }
 
 func TestTracestateIsJoinedAndBounded(t *testing.T) {
