@@ -284,11 +284,12 @@ func (b *book) reached(revision int64) {
 	b.heard.Revision = max(b.heard.Revision, revision)
 }
 
-// skip gives up the changes before what was heard: etcd no longer has them.
-func (b *book) skip() {
+// skip gives up the changes before a revision: etcd no longer has them. Those since it still has, and among them may be
+// the deletion of a key that is missing by now.
+func (b *book) skip(compacted int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.handled = b.heard.Revision
+	b.handled = max(b.handled, compacted)
 	b.changes++
 }
 

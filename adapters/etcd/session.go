@@ -203,7 +203,7 @@ func (s *session) openStream(ctx context.Context, key string, opts ...clientv3.O
 // look looks at what a stream brings.
 func (s *session) look(response clientv3.WatchResponse) error {
 	if response.CompactRevision != 0 {
-		s.book.skip() // the values are known; which of the missing were deleted is not
+		s.book.skip(response.CompactRevision) // the values are known; which of the missing were deleted before is not
 		return fmt.Errorf("etcd: changes before revision %d are no longer there", response.CompactRevision)
 	}
 	if err := response.Err(); err != nil {

@@ -127,6 +127,25 @@ func TestDeletionIsSeenAfterBeingAway(t *testing.T) {
 	}
 }
 
+// TestDeletionAfterACompactionIsSeen: a compaction takes the changes before it, not those since.
+func TestDeletionAfterACompactionIsSeen(t *testing.T) {
+	s, c := running(t)
+	config := quickConfig(s)
+	config.Cache = cacheIn(t)
+	put(t, c, key, 1)
+	put(t, c, "each/a", 2)
+	f := follow(t, config, true)
+	f.waitFor("a", 2)
+	f.stop()
+	remove(t, c, "each/a")
+	compact(t, c, put(t, c, "unbound", 0))
+	remove(t, c, key)
+	put(t, c, "unbound", 1) // the last change is seen in any case
+	f = follow(t, config, true)
+	f.wait("deletion", func() bool { return slices.Equal(f.deleted, []string{key}) })
+	f.wait("missing", func() bool { return slices.Equal(f.missing, []string{"/dougong/each/a"}) })
+}
+
 // TestCacheKnowsHowFarItFollowed, also where nothing below the prefix had changed for long.
 func TestCacheKnowsHowFarItFollowed(t *testing.T) {
 	s, c := running(t)
