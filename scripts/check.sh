@@ -82,7 +82,7 @@ tags() {
 		(cd adapters && go vet -tags dougong_nofault ./...) &&
 		go vet -tags dougong_nofault ./... && go build -tags dougong_nofault -o /dev/null ./cmd/dougong &&
 		go test -short -tags dougong_nofault ./internal/app ./internal/httpserver &&
-		go test -short -tags dougong_pooldebug ./services/inference
+		go test -short -tags dougong_pooldebug ./services/inference && go test -short -tags noasm ./services/inference/oip
 }
 
 shell_scripts() {
@@ -94,6 +94,7 @@ shell_scripts() {
 gate "gofmt" formatted
 gate "go vet" each_module go vet ./...
 gate "go vet of bench" bench_vet
+gate "generated code" go run ./scripts/protogen -check api
 gate "staticcheck" each_module go run "$staticcheck" ./...
 gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .

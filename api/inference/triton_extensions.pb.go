@@ -210,9 +210,10 @@ func (x *ModelConfigResponse) GetConfig() *ModelConfig {
 }
 
 type ModelConfig struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Platform string                 `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Platform      string                 `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	VersionPolicy *ModelVersionPolicy    `protobuf:"bytes,3,opt,name=version_policy,json=versionPolicy,proto3" json:"version_policy,omitempty"`
 	// Most rows of a request. Above 0 each tensor has one more dimension than dims says: its first, the rows.
 	MaxBatchSize  int32          `protobuf:"varint,4,opt,name=max_batch_size,json=maxBatchSize,proto3" json:"max_batch_size,omitempty"`
 	Input         []*ModelInput  `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
@@ -266,6 +267,13 @@ func (x *ModelConfig) GetPlatform() string {
 	return ""
 }
 
+func (x *ModelConfig) GetVersionPolicy() *ModelVersionPolicy {
+	if x != nil {
+		return x.VersionPolicy
+	}
+	return nil
+}
+
 func (x *ModelConfig) GetMaxBatchSize() int32 {
 	if x != nil {
 		return x.MaxBatchSize
@@ -294,6 +302,105 @@ func (x *ModelConfig) GetBackend() string {
 	return ""
 }
 
+// ModelVersionPolicy says which versions are served.
+type ModelVersionPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to PolicyChoice:
+	//
+	//	*ModelVersionPolicy_Latest_
+	//	*ModelVersionPolicy_All_
+	//	*ModelVersionPolicy_Specific_
+	PolicyChoice  isModelVersionPolicy_PolicyChoice `protobuf_oneof:"policy_choice"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelVersionPolicy) Reset() {
+	*x = ModelVersionPolicy{}
+	mi := &file_inference_triton_extensions_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelVersionPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelVersionPolicy) ProtoMessage() {}
+
+func (x *ModelVersionPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_inference_triton_extensions_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelVersionPolicy.ProtoReflect.Descriptor instead.
+func (*ModelVersionPolicy) Descriptor() ([]byte, []int) {
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ModelVersionPolicy) GetPolicyChoice() isModelVersionPolicy_PolicyChoice {
+	if x != nil {
+		return x.PolicyChoice
+	}
+	return nil
+}
+
+func (x *ModelVersionPolicy) GetLatest() *ModelVersionPolicy_Latest {
+	if x != nil {
+		if x, ok := x.PolicyChoice.(*ModelVersionPolicy_Latest_); ok {
+			return x.Latest
+		}
+	}
+	return nil
+}
+
+func (x *ModelVersionPolicy) GetAll() *ModelVersionPolicy_All {
+	if x != nil {
+		if x, ok := x.PolicyChoice.(*ModelVersionPolicy_All_); ok {
+			return x.All
+		}
+	}
+	return nil
+}
+
+func (x *ModelVersionPolicy) GetSpecific() *ModelVersionPolicy_Specific {
+	if x != nil {
+		if x, ok := x.PolicyChoice.(*ModelVersionPolicy_Specific_); ok {
+			return x.Specific
+		}
+	}
+	return nil
+}
+
+type isModelVersionPolicy_PolicyChoice interface {
+	isModelVersionPolicy_PolicyChoice()
+}
+
+type ModelVersionPolicy_Latest_ struct {
+	Latest *ModelVersionPolicy_Latest `protobuf:"bytes,1,opt,name=latest,proto3,oneof"`
+}
+
+type ModelVersionPolicy_All_ struct {
+	All *ModelVersionPolicy_All `protobuf:"bytes,2,opt,name=all,proto3,oneof"`
+}
+
+type ModelVersionPolicy_Specific_ struct {
+	Specific *ModelVersionPolicy_Specific `protobuf:"bytes,3,opt,name=specific,proto3,oneof"`
+}
+
+func (*ModelVersionPolicy_Latest_) isModelVersionPolicy_PolicyChoice() {}
+
+func (*ModelVersionPolicy_All_) isModelVersionPolicy_PolicyChoice() {}
+
+func (*ModelVersionPolicy_Specific_) isModelVersionPolicy_PolicyChoice() {}
+
 type ModelInput struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -307,7 +414,7 @@ type ModelInput struct {
 
 func (x *ModelInput) Reset() {
 	*x = ModelInput{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[3]
+	mi := &file_inference_triton_extensions_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +426,7 @@ func (x *ModelInput) String() string {
 func (*ModelInput) ProtoMessage() {}
 
 func (x *ModelInput) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[3]
+	mi := &file_inference_triton_extensions_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +439,7 @@ func (x *ModelInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelInput.ProtoReflect.Descriptor instead.
 func (*ModelInput) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{3}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ModelInput) GetName() string {
@@ -375,7 +482,7 @@ type ModelOutput struct {
 
 func (x *ModelOutput) Reset() {
 	*x = ModelOutput{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[4]
+	mi := &file_inference_triton_extensions_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +494,7 @@ func (x *ModelOutput) String() string {
 func (*ModelOutput) ProtoMessage() {}
 
 func (x *ModelOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[4]
+	mi := &file_inference_triton_extensions_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +507,7 @@ func (x *ModelOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelOutput.ProtoReflect.Descriptor instead.
 func (*ModelOutput) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{4}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ModelOutput) GetName() string {
@@ -436,7 +543,7 @@ type ModelStatisticsRequest struct {
 
 func (x *ModelStatisticsRequest) Reset() {
 	*x = ModelStatisticsRequest{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[5]
+	mi := &file_inference_triton_extensions_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +555,7 @@ func (x *ModelStatisticsRequest) String() string {
 func (*ModelStatisticsRequest) ProtoMessage() {}
 
 func (x *ModelStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[5]
+	mi := &file_inference_triton_extensions_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +568,7 @@ func (x *ModelStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*ModelStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{5}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ModelStatisticsRequest) GetName() string {
@@ -487,7 +594,7 @@ type ModelStatisticsResponse struct {
 
 func (x *ModelStatisticsResponse) Reset() {
 	*x = ModelStatisticsResponse{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[6]
+	mi := &file_inference_triton_extensions_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +606,7 @@ func (x *ModelStatisticsResponse) String() string {
 func (*ModelStatisticsResponse) ProtoMessage() {}
 
 func (x *ModelStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[6]
+	mi := &file_inference_triton_extensions_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +619,7 @@ func (x *ModelStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*ModelStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{6}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ModelStatisticsResponse) GetModelStats() []*ModelStatistics {
@@ -541,7 +648,7 @@ type ModelStatistics struct {
 
 func (x *ModelStatistics) Reset() {
 	*x = ModelStatistics{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[7]
+	mi := &file_inference_triton_extensions_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +660,7 @@ func (x *ModelStatistics) String() string {
 func (*ModelStatistics) ProtoMessage() {}
 
 func (x *ModelStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[7]
+	mi := &file_inference_triton_extensions_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +673,7 @@ func (x *ModelStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStatistics.ProtoReflect.Descriptor instead.
 func (*ModelStatistics) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{7}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ModelStatistics) GetName() string {
@@ -641,7 +748,7 @@ type InferStatistics struct {
 
 func (x *InferStatistics) Reset() {
 	*x = InferStatistics{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[8]
+	mi := &file_inference_triton_extensions_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +760,7 @@ func (x *InferStatistics) String() string {
 func (*InferStatistics) ProtoMessage() {}
 
 func (x *InferStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[8]
+	mi := &file_inference_triton_extensions_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +773,7 @@ func (x *InferStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferStatistics.ProtoReflect.Descriptor instead.
 func (*InferStatistics) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{8}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InferStatistics) GetSuccess() *StatisticDuration {
@@ -737,7 +844,7 @@ type InferBatchStatistics struct {
 
 func (x *InferBatchStatistics) Reset() {
 	*x = InferBatchStatistics{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[9]
+	mi := &file_inference_triton_extensions_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +856,7 @@ func (x *InferBatchStatistics) String() string {
 func (*InferBatchStatistics) ProtoMessage() {}
 
 func (x *InferBatchStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[9]
+	mi := &file_inference_triton_extensions_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +869,7 @@ func (x *InferBatchStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InferBatchStatistics.ProtoReflect.Descriptor instead.
 func (*InferBatchStatistics) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{9}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InferBatchStatistics) GetBatchSize() uint64 {
@@ -804,7 +911,7 @@ type StatisticDuration struct {
 
 func (x *StatisticDuration) Reset() {
 	*x = StatisticDuration{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[10]
+	mi := &file_inference_triton_extensions_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +923,7 @@ func (x *StatisticDuration) String() string {
 func (*StatisticDuration) ProtoMessage() {}
 
 func (x *StatisticDuration) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[10]
+	mi := &file_inference_triton_extensions_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +936,7 @@ func (x *StatisticDuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticDuration.ProtoReflect.Descriptor instead.
 func (*StatisticDuration) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{10}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatisticDuration) GetCount() uint64 {
@@ -857,7 +964,7 @@ type MemoryUsage struct {
 
 func (x *MemoryUsage) Reset() {
 	*x = MemoryUsage{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[11]
+	mi := &file_inference_triton_extensions_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +976,7 @@ func (x *MemoryUsage) String() string {
 func (*MemoryUsage) ProtoMessage() {}
 
 func (x *MemoryUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[11]
+	mi := &file_inference_triton_extensions_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +989,7 @@ func (x *MemoryUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryUsage.ProtoReflect.Descriptor instead.
 func (*MemoryUsage) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{11}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MemoryUsage) GetType() string {
@@ -918,7 +1025,7 @@ type RepositoryIndexRequest struct {
 
 func (x *RepositoryIndexRequest) Reset() {
 	*x = RepositoryIndexRequest{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[12]
+	mi := &file_inference_triton_extensions_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1037,7 @@ func (x *RepositoryIndexRequest) String() string {
 func (*RepositoryIndexRequest) ProtoMessage() {}
 
 func (x *RepositoryIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[12]
+	mi := &file_inference_triton_extensions_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1050,7 @@ func (x *RepositoryIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryIndexRequest.ProtoReflect.Descriptor instead.
 func (*RepositoryIndexRequest) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{12}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RepositoryIndexRequest) GetRepositoryName() string {
@@ -969,7 +1076,7 @@ type RepositoryIndexResponse struct {
 
 func (x *RepositoryIndexResponse) Reset() {
 	*x = RepositoryIndexResponse{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[13]
+	mi := &file_inference_triton_extensions_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1088,7 @@ func (x *RepositoryIndexResponse) String() string {
 func (*RepositoryIndexResponse) ProtoMessage() {}
 
 func (x *RepositoryIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[13]
+	mi := &file_inference_triton_extensions_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1101,7 @@ func (x *RepositoryIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryIndexResponse.ProtoReflect.Descriptor instead.
 func (*RepositoryIndexResponse) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{13}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RepositoryIndexResponse) GetModels() []*RepositoryIndexResponse_ModelIndex {
@@ -1016,7 +1123,7 @@ type RepositoryModelLoadRequest struct {
 
 func (x *RepositoryModelLoadRequest) Reset() {
 	*x = RepositoryModelLoadRequest{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[14]
+	mi := &file_inference_triton_extensions_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1135,7 @@ func (x *RepositoryModelLoadRequest) String() string {
 func (*RepositoryModelLoadRequest) ProtoMessage() {}
 
 func (x *RepositoryModelLoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[14]
+	mi := &file_inference_triton_extensions_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1148,7 @@ func (x *RepositoryModelLoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryModelLoadRequest.ProtoReflect.Descriptor instead.
 func (*RepositoryModelLoadRequest) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{14}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RepositoryModelLoadRequest) GetRepositoryName() string {
@@ -1073,7 +1180,7 @@ type RepositoryModelLoadResponse struct {
 
 func (x *RepositoryModelLoadResponse) Reset() {
 	*x = RepositoryModelLoadResponse{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[15]
+	mi := &file_inference_triton_extensions_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1192,7 @@ func (x *RepositoryModelLoadResponse) String() string {
 func (*RepositoryModelLoadResponse) ProtoMessage() {}
 
 func (x *RepositoryModelLoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[15]
+	mi := &file_inference_triton_extensions_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1205,7 @@ func (x *RepositoryModelLoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryModelLoadResponse.ProtoReflect.Descriptor instead.
 func (*RepositoryModelLoadResponse) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{15}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{16}
 }
 
 type RepositoryModelUnloadRequest struct {
@@ -1113,7 +1220,7 @@ type RepositoryModelUnloadRequest struct {
 
 func (x *RepositoryModelUnloadRequest) Reset() {
 	*x = RepositoryModelUnloadRequest{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[16]
+	mi := &file_inference_triton_extensions_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1232,7 @@ func (x *RepositoryModelUnloadRequest) String() string {
 func (*RepositoryModelUnloadRequest) ProtoMessage() {}
 
 func (x *RepositoryModelUnloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[16]
+	mi := &file_inference_triton_extensions_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1245,7 @@ func (x *RepositoryModelUnloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryModelUnloadRequest.ProtoReflect.Descriptor instead.
 func (*RepositoryModelUnloadRequest) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{16}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RepositoryModelUnloadRequest) GetRepositoryName() string {
@@ -1170,7 +1277,7 @@ type RepositoryModelUnloadResponse struct {
 
 func (x *RepositoryModelUnloadResponse) Reset() {
 	*x = RepositoryModelUnloadResponse{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[17]
+	mi := &file_inference_triton_extensions_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1289,7 @@ func (x *RepositoryModelUnloadResponse) String() string {
 func (*RepositoryModelUnloadResponse) ProtoMessage() {}
 
 func (x *RepositoryModelUnloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[17]
+	mi := &file_inference_triton_extensions_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1302,7 @@ func (x *RepositoryModelUnloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryModelUnloadResponse.ProtoReflect.Descriptor instead.
 func (*RepositoryModelUnloadResponse) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{17}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{18}
 }
 
 type ModelRepositoryParameter struct {
@@ -1213,7 +1320,7 @@ type ModelRepositoryParameter struct {
 
 func (x *ModelRepositoryParameter) Reset() {
 	*x = ModelRepositoryParameter{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[18]
+	mi := &file_inference_triton_extensions_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1332,7 @@ func (x *ModelRepositoryParameter) String() string {
 func (*ModelRepositoryParameter) ProtoMessage() {}
 
 func (x *ModelRepositoryParameter) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[18]
+	mi := &file_inference_triton_extensions_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1345,7 @@ func (x *ModelRepositoryParameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelRepositoryParameter.ProtoReflect.Descriptor instead.
 func (*ModelRepositoryParameter) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{18}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ModelRepositoryParameter) GetParameterChoice() isModelRepositoryParameter_ParameterChoice {
@@ -1312,6 +1419,130 @@ func (*ModelRepositoryParameter_StringParam) isModelRepositoryParameter_Paramete
 
 func (*ModelRepositoryParameter_BytesParam) isModelRepositoryParameter_ParameterChoice() {}
 
+type ModelVersionPolicy_Latest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NumVersions   uint32                 `protobuf:"varint,1,opt,name=num_versions,json=numVersions,proto3" json:"num_versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelVersionPolicy_Latest) Reset() {
+	*x = ModelVersionPolicy_Latest{}
+	mi := &file_inference_triton_extensions_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelVersionPolicy_Latest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelVersionPolicy_Latest) ProtoMessage() {}
+
+func (x *ModelVersionPolicy_Latest) ProtoReflect() protoreflect.Message {
+	mi := &file_inference_triton_extensions_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelVersionPolicy_Latest.ProtoReflect.Descriptor instead.
+func (*ModelVersionPolicy_Latest) Descriptor() ([]byte, []int) {
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{3, 0}
+}
+
+func (x *ModelVersionPolicy_Latest) GetNumVersions() uint32 {
+	if x != nil {
+		return x.NumVersions
+	}
+	return 0
+}
+
+type ModelVersionPolicy_All struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelVersionPolicy_All) Reset() {
+	*x = ModelVersionPolicy_All{}
+	mi := &file_inference_triton_extensions_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelVersionPolicy_All) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelVersionPolicy_All) ProtoMessage() {}
+
+func (x *ModelVersionPolicy_All) ProtoReflect() protoreflect.Message {
+	mi := &file_inference_triton_extensions_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelVersionPolicy_All.ProtoReflect.Descriptor instead.
+func (*ModelVersionPolicy_All) Descriptor() ([]byte, []int) {
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{3, 1}
+}
+
+type ModelVersionPolicy_Specific struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Versions      []int64                `protobuf:"varint,1,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelVersionPolicy_Specific) Reset() {
+	*x = ModelVersionPolicy_Specific{}
+	mi := &file_inference_triton_extensions_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelVersionPolicy_Specific) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelVersionPolicy_Specific) ProtoMessage() {}
+
+func (x *ModelVersionPolicy_Specific) ProtoReflect() protoreflect.Message {
+	mi := &file_inference_triton_extensions_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelVersionPolicy_Specific.ProtoReflect.Descriptor instead.
+func (*ModelVersionPolicy_Specific) Descriptor() ([]byte, []int) {
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{3, 2}
+}
+
+func (x *ModelVersionPolicy_Specific) GetVersions() []int64 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
 type RepositoryIndexResponse_ModelIndex struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1326,7 +1557,7 @@ type RepositoryIndexResponse_ModelIndex struct {
 
 func (x *RepositoryIndexResponse_ModelIndex) Reset() {
 	*x = RepositoryIndexResponse_ModelIndex{}
-	mi := &file_inference_triton_extensions_proto_msgTypes[19]
+	mi := &file_inference_triton_extensions_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1569,7 @@ func (x *RepositoryIndexResponse_ModelIndex) String() string {
 func (*RepositoryIndexResponse_ModelIndex) ProtoMessage() {}
 
 func (x *RepositoryIndexResponse_ModelIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_inference_triton_extensions_proto_msgTypes[19]
+	mi := &file_inference_triton_extensions_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1582,7 @@ func (x *RepositoryIndexResponse_ModelIndex) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use RepositoryIndexResponse_ModelIndex.ProtoReflect.Descriptor instead.
 func (*RepositoryIndexResponse_ModelIndex) Descriptor() ([]byte, []int) {
-	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{13, 0}
+	return file_inference_triton_extensions_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *RepositoryIndexResponse_ModelIndex) GetName() string {
@@ -1392,14 +1623,25 @@ const file_inference_triton_extensions_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01(\x80\x01R\x04name\x12\"\n" +
 	"\aversion\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\aversion\"E\n" +
 	"\x13ModelConfigResponse\x12.\n" +
-	"\x06config\x18\x01 \x01(\v2\x16.inference.ModelConfigR\x06config\"\xda\x01\n" +
+	"\x06config\x18\x01 \x01(\v2\x16.inference.ModelConfigR\x06config\"\xa0\x02\n" +
 	"\vModelConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
-	"\bplatform\x18\x02 \x01(\tR\bplatform\x12$\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\x12D\n" +
+	"\x0eversion_policy\x18\x03 \x01(\v2\x1d.inference.ModelVersionPolicyR\rversionPolicy\x12$\n" +
 	"\x0emax_batch_size\x18\x04 \x01(\x05R\fmaxBatchSize\x12+\n" +
 	"\x05input\x18\x05 \x03(\v2\x15.inference.ModelInputR\x05input\x12.\n" +
 	"\x06output\x18\x06 \x03(\v2\x16.inference.ModelOutputR\x06output\x12\x18\n" +
-	"\abackend\x18\x11 \x01(\tR\abackend\"\x82\x01\n" +
+	"\abackend\x18\x11 \x01(\tR\abackend\"\xbe\x02\n" +
+	"\x12ModelVersionPolicy\x12>\n" +
+	"\x06latest\x18\x01 \x01(\v2$.inference.ModelVersionPolicy.LatestH\x00R\x06latest\x125\n" +
+	"\x03all\x18\x02 \x01(\v2!.inference.ModelVersionPolicy.AllH\x00R\x03all\x12D\n" +
+	"\bspecific\x18\x03 \x01(\v2&.inference.ModelVersionPolicy.SpecificH\x00R\bspecific\x1a+\n" +
+	"\x06Latest\x12!\n" +
+	"\fnum_versions\x18\x01 \x01(\rR\vnumVersions\x1a\x05\n" +
+	"\x03All\x1a&\n" +
+	"\bSpecific\x12\x1a\n" +
+	"\bversions\x18\x01 \x03(\x03R\bversionsB\x0f\n" +
+	"\rpolicy_choice\"\x82\x01\n" +
 	"\n" +
 	"ModelInput\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
@@ -1528,63 +1770,71 @@ func file_inference_triton_extensions_proto_rawDescGZIP() []byte {
 }
 
 var file_inference_triton_extensions_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_inference_triton_extensions_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_inference_triton_extensions_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_inference_triton_extensions_proto_goTypes = []any{
 	(DataType)(0),                              // 0: inference.DataType
 	(*ModelConfigRequest)(nil),                 // 1: inference.ModelConfigRequest
 	(*ModelConfigResponse)(nil),                // 2: inference.ModelConfigResponse
 	(*ModelConfig)(nil),                        // 3: inference.ModelConfig
-	(*ModelInput)(nil),                         // 4: inference.ModelInput
-	(*ModelOutput)(nil),                        // 5: inference.ModelOutput
-	(*ModelStatisticsRequest)(nil),             // 6: inference.ModelStatisticsRequest
-	(*ModelStatisticsResponse)(nil),            // 7: inference.ModelStatisticsResponse
-	(*ModelStatistics)(nil),                    // 8: inference.ModelStatistics
-	(*InferStatistics)(nil),                    // 9: inference.InferStatistics
-	(*InferBatchStatistics)(nil),               // 10: inference.InferBatchStatistics
-	(*StatisticDuration)(nil),                  // 11: inference.StatisticDuration
-	(*MemoryUsage)(nil),                        // 12: inference.MemoryUsage
-	(*RepositoryIndexRequest)(nil),             // 13: inference.RepositoryIndexRequest
-	(*RepositoryIndexResponse)(nil),            // 14: inference.RepositoryIndexResponse
-	(*RepositoryModelLoadRequest)(nil),         // 15: inference.RepositoryModelLoadRequest
-	(*RepositoryModelLoadResponse)(nil),        // 16: inference.RepositoryModelLoadResponse
-	(*RepositoryModelUnloadRequest)(nil),       // 17: inference.RepositoryModelUnloadRequest
-	(*RepositoryModelUnloadResponse)(nil),      // 18: inference.RepositoryModelUnloadResponse
-	(*ModelRepositoryParameter)(nil),           // 19: inference.ModelRepositoryParameter
-	(*RepositoryIndexResponse_ModelIndex)(nil), // 20: inference.RepositoryIndexResponse.ModelIndex
-	nil, // 21: inference.RepositoryModelLoadRequest.ParametersEntry
-	nil, // 22: inference.RepositoryModelUnloadRequest.ParametersEntry
+	(*ModelVersionPolicy)(nil),                 // 4: inference.ModelVersionPolicy
+	(*ModelInput)(nil),                         // 5: inference.ModelInput
+	(*ModelOutput)(nil),                        // 6: inference.ModelOutput
+	(*ModelStatisticsRequest)(nil),             // 7: inference.ModelStatisticsRequest
+	(*ModelStatisticsResponse)(nil),            // 8: inference.ModelStatisticsResponse
+	(*ModelStatistics)(nil),                    // 9: inference.ModelStatistics
+	(*InferStatistics)(nil),                    // 10: inference.InferStatistics
+	(*InferBatchStatistics)(nil),               // 11: inference.InferBatchStatistics
+	(*StatisticDuration)(nil),                  // 12: inference.StatisticDuration
+	(*MemoryUsage)(nil),                        // 13: inference.MemoryUsage
+	(*RepositoryIndexRequest)(nil),             // 14: inference.RepositoryIndexRequest
+	(*RepositoryIndexResponse)(nil),            // 15: inference.RepositoryIndexResponse
+	(*RepositoryModelLoadRequest)(nil),         // 16: inference.RepositoryModelLoadRequest
+	(*RepositoryModelLoadResponse)(nil),        // 17: inference.RepositoryModelLoadResponse
+	(*RepositoryModelUnloadRequest)(nil),       // 18: inference.RepositoryModelUnloadRequest
+	(*RepositoryModelUnloadResponse)(nil),      // 19: inference.RepositoryModelUnloadResponse
+	(*ModelRepositoryParameter)(nil),           // 20: inference.ModelRepositoryParameter
+	(*ModelVersionPolicy_Latest)(nil),          // 21: inference.ModelVersionPolicy.Latest
+	(*ModelVersionPolicy_All)(nil),             // 22: inference.ModelVersionPolicy.All
+	(*ModelVersionPolicy_Specific)(nil),        // 23: inference.ModelVersionPolicy.Specific
+	(*RepositoryIndexResponse_ModelIndex)(nil), // 24: inference.RepositoryIndexResponse.ModelIndex
+	nil, // 25: inference.RepositoryModelLoadRequest.ParametersEntry
+	nil, // 26: inference.RepositoryModelUnloadRequest.ParametersEntry
 }
 var file_inference_triton_extensions_proto_depIdxs = []int32{
 	3,  // 0: inference.ModelConfigResponse.config:type_name -> inference.ModelConfig
-	4,  // 1: inference.ModelConfig.input:type_name -> inference.ModelInput
-	5,  // 2: inference.ModelConfig.output:type_name -> inference.ModelOutput
-	0,  // 3: inference.ModelInput.data_type:type_name -> inference.DataType
-	0,  // 4: inference.ModelOutput.data_type:type_name -> inference.DataType
-	8,  // 5: inference.ModelStatisticsResponse.model_stats:type_name -> inference.ModelStatistics
-	9,  // 6: inference.ModelStatistics.inference_stats:type_name -> inference.InferStatistics
-	10, // 7: inference.ModelStatistics.batch_stats:type_name -> inference.InferBatchStatistics
-	12, // 8: inference.ModelStatistics.memory_usage:type_name -> inference.MemoryUsage
-	11, // 9: inference.InferStatistics.success:type_name -> inference.StatisticDuration
-	11, // 10: inference.InferStatistics.fail:type_name -> inference.StatisticDuration
-	11, // 11: inference.InferStatistics.queue:type_name -> inference.StatisticDuration
-	11, // 12: inference.InferStatistics.compute_input:type_name -> inference.StatisticDuration
-	11, // 13: inference.InferStatistics.compute_infer:type_name -> inference.StatisticDuration
-	11, // 14: inference.InferStatistics.compute_output:type_name -> inference.StatisticDuration
-	11, // 15: inference.InferStatistics.cache_hit:type_name -> inference.StatisticDuration
-	11, // 16: inference.InferStatistics.cache_miss:type_name -> inference.StatisticDuration
-	11, // 17: inference.InferBatchStatistics.compute_input:type_name -> inference.StatisticDuration
-	11, // 18: inference.InferBatchStatistics.compute_infer:type_name -> inference.StatisticDuration
-	11, // 19: inference.InferBatchStatistics.compute_output:type_name -> inference.StatisticDuration
-	20, // 20: inference.RepositoryIndexResponse.models:type_name -> inference.RepositoryIndexResponse.ModelIndex
-	21, // 21: inference.RepositoryModelLoadRequest.parameters:type_name -> inference.RepositoryModelLoadRequest.ParametersEntry
-	22, // 22: inference.RepositoryModelUnloadRequest.parameters:type_name -> inference.RepositoryModelUnloadRequest.ParametersEntry
-	19, // 23: inference.RepositoryModelLoadRequest.ParametersEntry.value:type_name -> inference.ModelRepositoryParameter
-	19, // 24: inference.RepositoryModelUnloadRequest.ParametersEntry.value:type_name -> inference.ModelRepositoryParameter
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	4,  // 1: inference.ModelConfig.version_policy:type_name -> inference.ModelVersionPolicy
+	5,  // 2: inference.ModelConfig.input:type_name -> inference.ModelInput
+	6,  // 3: inference.ModelConfig.output:type_name -> inference.ModelOutput
+	21, // 4: inference.ModelVersionPolicy.latest:type_name -> inference.ModelVersionPolicy.Latest
+	22, // 5: inference.ModelVersionPolicy.all:type_name -> inference.ModelVersionPolicy.All
+	23, // 6: inference.ModelVersionPolicy.specific:type_name -> inference.ModelVersionPolicy.Specific
+	0,  // 7: inference.ModelInput.data_type:type_name -> inference.DataType
+	0,  // 8: inference.ModelOutput.data_type:type_name -> inference.DataType
+	9,  // 9: inference.ModelStatisticsResponse.model_stats:type_name -> inference.ModelStatistics
+	10, // 10: inference.ModelStatistics.inference_stats:type_name -> inference.InferStatistics
+	11, // 11: inference.ModelStatistics.batch_stats:type_name -> inference.InferBatchStatistics
+	13, // 12: inference.ModelStatistics.memory_usage:type_name -> inference.MemoryUsage
+	12, // 13: inference.InferStatistics.success:type_name -> inference.StatisticDuration
+	12, // 14: inference.InferStatistics.fail:type_name -> inference.StatisticDuration
+	12, // 15: inference.InferStatistics.queue:type_name -> inference.StatisticDuration
+	12, // 16: inference.InferStatistics.compute_input:type_name -> inference.StatisticDuration
+	12, // 17: inference.InferStatistics.compute_infer:type_name -> inference.StatisticDuration
+	12, // 18: inference.InferStatistics.compute_output:type_name -> inference.StatisticDuration
+	12, // 19: inference.InferStatistics.cache_hit:type_name -> inference.StatisticDuration
+	12, // 20: inference.InferStatistics.cache_miss:type_name -> inference.StatisticDuration
+	12, // 21: inference.InferBatchStatistics.compute_input:type_name -> inference.StatisticDuration
+	12, // 22: inference.InferBatchStatistics.compute_infer:type_name -> inference.StatisticDuration
+	12, // 23: inference.InferBatchStatistics.compute_output:type_name -> inference.StatisticDuration
+	24, // 24: inference.RepositoryIndexResponse.models:type_name -> inference.RepositoryIndexResponse.ModelIndex
+	25, // 25: inference.RepositoryModelLoadRequest.parameters:type_name -> inference.RepositoryModelLoadRequest.ParametersEntry
+	26, // 26: inference.RepositoryModelUnloadRequest.parameters:type_name -> inference.RepositoryModelUnloadRequest.ParametersEntry
+	20, // 27: inference.RepositoryModelLoadRequest.ParametersEntry.value:type_name -> inference.ModelRepositoryParameter
+	20, // 28: inference.RepositoryModelUnloadRequest.ParametersEntry.value:type_name -> inference.ModelRepositoryParameter
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_inference_triton_extensions_proto_init() }
@@ -1592,7 +1842,12 @@ func file_inference_triton_extensions_proto_init() {
 	if File_inference_triton_extensions_proto != nil {
 		return
 	}
-	file_inference_triton_extensions_proto_msgTypes[18].OneofWrappers = []any{
+	file_inference_triton_extensions_proto_msgTypes[3].OneofWrappers = []any{
+		(*ModelVersionPolicy_Latest_)(nil),
+		(*ModelVersionPolicy_All_)(nil),
+		(*ModelVersionPolicy_Specific_)(nil),
+	}
+	file_inference_triton_extensions_proto_msgTypes[19].OneofWrappers = []any{
 		(*ModelRepositoryParameter_BoolParam)(nil),
 		(*ModelRepositoryParameter_Int64Param)(nil),
 		(*ModelRepositoryParameter_StringParam)(nil),
@@ -1604,7 +1859,7 @@ func file_inference_triton_extensions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inference_triton_extensions_proto_rawDesc), len(file_inference_triton_extensions_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -4,12 +4,15 @@ import (
 	"encoding/hex"
 	"strconv"
 	"time"
-	"unicode/utf16"
 
+	"github.com/dougong-io/dougong/internal/linelog"
 	"google.golang.org/grpc/codes"
 )
 
-const maxLoggedUserAgent = 128
+const (
+	maxLoggedUserAgent = 128
+	maxLoggedName      = 256
+)
 
 // appendLine appends the line as slog's JSON handler would shape it. It never contains what is in messages, nor metadata
 // other than user-agent.
@@ -22,9 +25,9 @@ func appendLine(b []byte, c *call, code codes.Code, d time.Duration) []byte {
 	default:
 		b = append(b, `","level":"INFO","msg":"call","service":`...)
 	}
-	b = appendString(b, c.method.service)
+	b = linelog.AppendString(b, c.method.service, maxLoggedName)
 	b = append(b, `,"method":`...)
-	b = appendString(b, c.method.name)
+	b = linelog.AppendString(b, c.method.name, maxLoggedName)
 	b = append(b, `,"code":"`...)
 	b = append(b, code.String()...)
 	b = append(b, `","bytes_in":`...)
@@ -40,39 +43,13 @@ func appendLine(b []byte, c *call, code codes.Code, d time.Duration) []byte {
 	b = append(b, '"')
 	if agent := c.userAgent; agent != "" {
 		b = append(b, `,"user_agent":`...)
-		b = appendString(b, agent[:min(len(agent), maxLoggedUserAgent)])
+		b = linelog.AppendString(b, agent, maxLoggedUserAgent)
 	}
 	if c.who != nil {
 		b = append(b, `,"caller":`...)
-		b = appendString(b, c.who.Name)
+		b = linelog.AppendString(b, c.who.Name, maxLoggedName)
 		b = append(b, `,"tenant":`...)
-		b = appendString(b, c.who.Tenant)
+		b = linelog.AppendString(b, c.who.Tenant, maxLoggedName)
 	}
 	return append(b, "}\n"...)
-}
-
-// appendString appends s as a JSON string. What is not printable ASCII is escaped: a client cannot forge a line, nor
-// turn its text around.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for _, r := range s { // invalid UTF-8 comes as U+FFFD
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r >= ' ' && r < 0x7f:
-			b = append(b, byte(r))
-		default:
-			if hi, lo := utf16.EncodeRune(r); r > 0xffff {
-				b = appendEscape(appendEscape(b, hi), lo)
-			} else {
-				b = appendEscape(b, r)
-			}
-		}
-	}
-	return append(b, '"')
-}
-
-func appendEscape(b []byte, r rune) []byte {
-	const digits = "0123456789abcdef"
-	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -38,11 +39,18 @@ type call struct {
 	in  incoming
 	out outgoing
 
+	state   atomic.Int32 // waiting, begun, given
 	reading atomic.Int64 // since when a unary call waits for its message, after start; 0: it does not; tooSlow: in vain
 
 	shard      *inflightShard
 	prev, next *call
 }
+
+const (
+	waiting int32 = iota // for its handler to begin
+	begun
+	given // to unserved: it must not begin
+)
 
 type callKey struct{}
 
@@ -77,7 +85,9 @@ func serveUnary(md grpc.MethodDesc) grpc.StreamHandler {
 	return func(impl any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
 		c := callOf(ctx)
-		c.begin(ss)
+		if !c.begin(ss) {
+			return errGiven
+		}
 		defer func() { err = c.end(recover(), err) }()
 		if err := c.admit(ctx); err != nil {
 			return err
@@ -95,7 +105,9 @@ func serveStream(sd grpc.StreamDesc) grpc.StreamHandler {
 	return func(impl any, ss grpc.ServerStream) (err error) {
 		ctx := ss.Context()
 		c := callOf(ctx)
-		c.begin(ss)
+		if !c.begin(ss) {
+			return errGiven
+		}
 		defer func() { err = c.end(recover(), err) }()
 		defer c.cancel(nil)
 		// It would outlive every stop, so it is told when one begins.
@@ -110,18 +122,37 @@ func serveStream(sd grpc.StreamDesc) grpc.StreamHandler {
 // serveOther answers calls of what there is not.
 func serveOther(_ any, ss grpc.ServerStream) (err error) {
 	c := callOf(ss.Context())
-	c.begin(ss)
+	if !c.begin(ss) {
+		return errGiven
+	}
 	defer func() { err = c.end(recover(), err) }()
 	name, _ := grpc.MethodFromServerStream(ss)
 	return status.Errorf(codes.Unimplemented, "there is no method %s here", shorten(name))
 }
 
-// begin names the call to its client first of all: gRPC ends a call itself whose message it cannot read.
-func (c *call) begin(ss grpc.ServerStream) {
+// begin reports whether the call is still there, and names it to its client first of all: gRPC ends a call itself whose
+// message it cannot read.
+func (c *call) begin(ss grpc.ServerStream) bool {
+	if !c.state.CompareAndSwap(waiting, begun) {
+		return false
+	}
 	c.out.c = c
+	sendPlain(ss.Context())
 	ss.SetTrailer(metadata.MD{"x-request-id": {c.trace.ID()}})
 	c.method.observer.Begin()
-	c.srv.inflight.add(c)
+	return true
+}
+
+// errGiven ends a call that ended so long before its handler began that it was taken for unserved.
+var errGiven = status.Error(codes.Canceled, "the call ended before it began")
+
+// sendPlain has answers go out as they are, where gRPC would answer in the encoding of the request: of what it
+// compresses nobody is told when it was written, so that it would escape Config.WriteTimeout.
+func sendPlain(ctx context.Context) {
+	if s, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ SendCompress() string }); ok && s.SendCompress() == "" {
+		return // to set it costs each call a header
+	}
+	_ = grpc.SetSendCompressor(ctx, encoding.Identity) // fails only once a header was sent
 }
 
 // admit returns why the handler does not get the call.
@@ -187,7 +218,7 @@ func (c *call) end(panicked any, err error) error {
 	case err != nil:
 		err = c.statusOf(err)
 	}
-	c.account(status.Code(err))
+	c.account(status.Code(err), time.Since(c.start))
 	return err
 }
 
@@ -239,12 +270,11 @@ func (c *call) log(text, code string, attrs ...slog.Attr) {
 }
 
 // account reports the finished call to metrics, access log and audit log.
-func (c *call) account(code codes.Code) {
+func (c *call) account(code codes.Code, d time.Duration) {
 	s, m := c.srv, c.method
 	if c.expire != nil {
 		c.expire()
 	}
-	d := time.Since(c.start)
 	s.inflight.remove(c)
 	m.observer.End(Outcome{Code: code, Duration: d, BytesIn: c.in.bytes.Load(), BytesOut: c.out.bytes.Load()})
 	if s.access != nil && !m.Quiet {

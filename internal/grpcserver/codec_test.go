@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/status"
 )
 
@@ -60,17 +62,61 @@ func TestMessagesAreBoundedAlsoWhenUnpacked(t *testing.T) {
 	r := start(t, cfg, Deps{}, texts(echo, echoes))
 	cc := r.dial(t)
 	fits := strings.Repeat("a", 64<<10)
-	for _, opts := range [][]grpc.CallOption{nil, {grpc.UseCompressor("gzip")}, {grpc.UseCompressor("deflate")}, {grpc.UseCompressor("deflate")}} {
+	for _, opts := range [][]grpc.CallOption{nil, {grpc.UseCompressor("gzip")}} {
 		if got, err := say(context.Background(), cc, fits, opts...); err != nil || got != "echo "+fits {
 			t.Errorf("%d bytes: %d, %v", len(fits), len(got), err)
 		}
 		_, err := say(context.Background(), cc, fits+"a", opts...)
 		wantCode(t, err, codes.ResourceExhausted, "larger than max")
 	}
-	for _, o := range r.seen.wait(t, "/test.Texts/Unary", 8) {
+	for _, o := range r.seen.wait(t, "/test.Texts/Unary", 4) {
 		if o.Code != codes.OK && o.Code != codes.ResourceExhausted {
 			t.Errorf("outcome %+v", o)
 		}
+	}
+}
+
+func TestDeflateIsReadWithoutBeingRegistered(t *testing.T) {
+	if encoding.GetCompressor("deflate") != nil {
+		t.Fatal("the process knows deflate: the test shows nothing")
+	}
+	cfg := testConfig()
+	cfg.MaxMessageBytes = 32 << 10
+	read := make(chan string, 1)
+	r := start(t, cfg, Deps{}, texts(func(_ context.Context, dec func(any) error) (any, error) {
+		m := text{unmarshal: func(s string) error { read <- s; return nil }}
+		return &m, dec(&m)
+	}, echoes))
+	fits := strings.Repeat("a", 32<<10)
+	for message, code := range map[string]string{"hello": "0", fits: "0", fits + "a": "8"} {
+		for range 3 { // readers are used again
+			var packed bytes.Buffer
+			z := zlib.NewWriter(&packed)
+			io.WriteString(z, message)
+			z.Close()
+			got := told(t, r, "/test.Texts/Unary", true, framed(1, packed.String()), hpack.HeaderField{Name: "grpc-encoding", Value: "deflate"})
+			if got["grpc-status"] != code {
+				t.Errorf("%d bytes: told %v", len(message), got)
+			}
+			if code == "0" && <-read != message {
+				t.Errorf("%d bytes: read something else", len(message))
+			}
+		}
+	}
+}
+
+func TestAnswersAreSentPlain(t *testing.T) {
+	r := start(t, testConfig(), Deps{}, texts(echo, echoes))
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	io.WriteString(z, "hello")
+	z.Close()
+	accepts := hpack.HeaderField{Name: "grpc-accept-encoding", Value: "gzip"}
+	if got := told(t, r, "/test.Texts/Unary", true, framed(1, zipped.String()), accepts, hpack.HeaderField{Name: "grpc-encoding", Value: "gzip"}); got["grpc-encoding"] != "identity" || got["grpc-status"] != "0" {
+		t.Errorf("told %v", got)
+	}
+	if got := told(t, r, "/test.Texts/Unary", true, framed(0, "hello"), accepts); got["grpc-encoding"] != "" || got["grpc-status"] != "0" {
+		t.Errorf("a header more for nothing: %v", got)
 	}
 }
 

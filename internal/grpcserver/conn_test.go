@@ -3,6 +3,7 @@ package grpcserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -197,5 +198,52 @@ func TestConnectionThatNeverBecomesOneIsClosed(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// TestCallsThatWaitHoldLittle: what a client may send before its message is asked for stays as it is told first, however
+// fast the connection is.
+func TestCallsThatWaitHoldLittle(t *testing.T) {
+	block := make(chan struct{})
+	r := start(t, testConfig(), Deps{}, texts(func(_ context.Context, dec func(any) error) (any, error) {
+		<-block
+		return nil, errors.New("nothing is read")
+	}, echoes))
+	defer close(block)
+	f := dialFrames(t, r.addr)
+	window := uint32(streamWindow)
+	grew := func(frame http2.Frame) {
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if n, ok := frame.Value(http2.SettingInitialWindowSize); ok && n > window {
+				t.Errorf("the window of a call grows to %d", n)
+				window = n
+			}
+		case *http2.WindowUpdateFrame:
+			if frame.StreamID != 0 {
+				t.Errorf("%d bytes more for call %d", frame.Increment, frame.StreamID)
+			}
+		case *http2.PingFrame:
+			if !frame.IsAck() {
+				f.WritePing(true, frame.Data)
+			}
+		}
+	}
+	f.until(t, func(frame http2.Frame) bool { grew(frame); return isSettings(frame) })
+	f.WriteSettingsAck()
+	piece := framed(0, strings.Repeat("x", 1<<20))[:16<<10]
+	for i := range uint32(64) { // on and on, so that what adapts has what to adapt to
+		f.head(t, 1+2*i, "/test.Texts/Unary")
+		for range streamWindow / len(piece) {
+			if err := f.WriteData(1+2*i, false, piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.WriteSettings()
+		f.until(t, func(frame http2.Frame) bool {
+			grew(frame)
+			settings, ok := frame.(*http2.SettingsFrame)
+			return ok && settings.IsAck()
+		})
 	}
 }

@@ -28,7 +28,17 @@
 //
 // The message of a unary call has [Config].ReadTimeout to come, from when its handler asks for it. A connection whose
 // client does not take an answer within [Config].WriteTimeout is closed, since the answer's memory cannot be had back
-// otherwise; of answers that gRPC compresses this is not seen.
+// otherwise. Answers are never compressed, also to requests that are: gRPC would not tell when they were taken.
+//
+// Until a handler asks for its message, a call holds at most 64 KiB of it, however fast the connection is. Once it has
+// asked, the call may hold a whole message: the bound on memory is Config.MaxMessageBytes for each call that a handler
+// admits.
+//
+// # Calls that no handler sees
+//
+// What gRPC answers itself is counted, logged and audited within a second, if it is a call: one that comes after its
+// deadline, whose path names no method, whose encoding is unknown. What is refused before (another content type, a
+// malformed header, a header that is too long, calls beyond [Config].MaxStreams) leaves no trace here.
 //
 // # Whose fault it is
 //
@@ -39,7 +49,8 @@
 // # Rules
 //
 // A message that is a proto.Message is held against the rules that its source declares (protovalidate); another one
-// that has a method Validate() error is asked. What they refuse is INVALID_ARGUMENT with google.rpc.BadRequest.
+// that has a method Validate() error is asked. What they refuse is INVALID_ARGUMENT with google.rpc.BadRequest, which
+// names up to 16 violations; of a message of more than 256 elements the first alone.
 //
 // # Messages without protobuf
 //

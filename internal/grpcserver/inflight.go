@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// inflight knows the calls that have not ended. It is sharded, so that cores do not wait for each other.
+// inflight knows the calls that the tap let pass and that have not ended. It is sharded, so that cores do not wait for
+// each other.
 type inflight struct{ shards [16]inflightShard }
 
 type inflightShard struct {
@@ -47,6 +48,24 @@ func (f *inflight) remove(c *call) {
 	s.mu.Unlock()
 }
 
+// unbegun takes out calls that ended without having begun and are older than after, at most so many.
+func (f *inflight) unbegun(after time.Duration, most int) (all []*call) {
+	for i := range f.shards {
+		s := &f.shards[i]
+		s.mu.Lock()
+		for c := s.head; c != nil && len(all) < most; c = c.next {
+			if c.state.Load() == waiting && time.Since(c.start) >= after && c.Context.Err() != nil && c.state.CompareAndSwap(waiting, given) {
+				all = append(all, c)
+			}
+		}
+		s.mu.Unlock()
+	}
+	for _, c := range all {
+		f.remove(c)
+	}
+	return all
+}
+
 // A Call is one that is in flight.
 type Call struct {
 	Method  string        `json:"method"` // full; "other" for one that there is not
@@ -64,6 +83,9 @@ func (f *inflight) list() (all []Call) {
 		s := &f.shards[i]
 		s.mu.Lock()
 		for c := s.head; c != nil; c = c.next {
+			if c.state.Load() != begun {
+				continue
+			}
 			all = append(all, Call{Method: c.method.name, TraceID: c.trace.ID(), Age: time.Since(c.start)})
 		}
 		s.mu.Unlock()

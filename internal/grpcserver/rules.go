@@ -1,6 +1,7 @@
 package grpcserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,12 +18,19 @@ import (
 // maxViolations bounds what one refusal names. A client that sent more has enough to mend.
 const maxViolations = 16
 
+// maxElements bounds the messages of which all violations are looked for: each costs some hundred bytes, and an element
+// of two bytes may have several. Of a message that holds more only the first is found.
+const maxElements = 256
+
 // rules hold messages against what their sources declare.
-type rules struct{ validator protovalidate.Validator }
+type rules struct {
+	validator protovalidate.Validator
+	first     []protovalidate.ValidationOption // stop there
+}
 
 func newRules() (rules, error) {
 	v, err := protovalidate.New()
-	return rules{v}, err
+	return rules{v, []protovalidate.ValidationOption{protovalidate.WithFailFast()}}, err
 }
 
 // compile makes ready the rules of what a service's methods receive, so that no call waits for it, and returns what
@@ -61,7 +69,7 @@ func (r rules) check(message any) error {
 	var err error
 	switch m := message.(type) {
 	case proto.Message:
-		err = r.validator.Validate(m)
+		err = r.validator.Validate(m, r.first...)
 	case interface{ Validate() error }:
 		err = m.Validate()
 	}
@@ -71,23 +79,60 @@ func (r rules) check(message any) error {
 	if _, ok := ownStatus(err); ok {
 		return err
 	}
-	bad := &errdetails.BadRequest{}
-	if invalid, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
-		for _, v := range invalid.Violations {
+	bad, rest := &errdetails.BadRequest{}, ""
+	if m, ok := message.(proto.Message); ok {
+		if left := maxElements; few(m.ProtoReflect(), &left) {
+			err = cmp.Or(r.validator.Validate(m), err) // a rule about the time may be kept by now
+		} else {
+			rest = "; a message of so many elements is looked at no further"
+		}
+		invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
+		if !ok {
+			return fmt.Errorf("rules of %T: %w", message, err) // it is they that failed
+		}
+		for _, v := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
 			bad.FieldViolations = append(bad.FieldViolations, violationOf(v))
 		}
-	} else if _, ok := message.(proto.Message); ok {
-		return fmt.Errorf("rules of %T: %w", message, err) // it is they that failed
-	} else {
-		faults := []error{err}
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			faults = joined.Unwrap()
+		if more := len(invalid.Violations) - maxViolations; more > 0 {
+			rest = fmt.Sprintf("; and %d more", more)
 		}
-		for _, fault := range faults {
-			bad.FieldViolations = append(bad.FieldViolations, violationIn(fault.Error()))
-		}
+		return refusal(bad, rest)
 	}
-	return refusal(bad)
+	faults := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		faults = joined.Unwrap()
+	}
+	for _, fault := range faults[:min(len(faults), maxViolations)] {
+		bad.FieldViolations = append(bad.FieldViolations, violationIn(fault.Error()))
+	}
+	if more := len(faults) - maxViolations; more > 0 {
+		rest = fmt.Sprintf("; and %d more", more)
+	}
+	return refusal(bad, rest)
+}
+
+// few reports whether all lists, maps and messages within a message have at most so many elements, and stops once they
+// have more.
+func few(m protoreflect.Message, left *int) bool {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+			*left -= v.Map().Len()
+			if f.MapValue().Message() != nil && *left >= 0 {
+				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool { return few(v.Message(), left) })
+			}
+		case f.IsList():
+			*left -= v.List().Len()
+			for i := 0; f.Message() != nil && i < v.List().Len() && *left >= 0; i++ {
+				few(v.List().Get(i).Message(), left)
+			}
+		case f.Message() != nil:
+			*left--
+			few(v.Message(), left)
+		}
+		return *left >= 0
+	})
+	return *left >= 0
 }
 
 func violationOf(v *protovalidate.Violation) *errdetails.BadRequest_FieldViolation {
@@ -105,13 +150,10 @@ func violationIn(text string) *errdetails.BadRequest_FieldViolation {
 	return &errdetails.BadRequest_FieldViolation{Field: field, Description: description}
 }
 
-func refusal(bad *errdetails.BadRequest) error {
+// refusal names what is wrong, and the rest in words.
+func refusal(bad *errdetails.BadRequest, rest string) error {
 	var text strings.Builder
 	text.WriteString("invalid request: ")
-	more := len(bad.FieldViolations) - maxViolations
-	if more > 0 {
-		bad.FieldViolations = bad.FieldViolations[:maxViolations]
-	}
 	for i, v := range bad.FieldViolations {
 		v.Field, v.Description = shorten(v.Field), shorten(v.Description)
 		if i > 0 {
@@ -122,9 +164,7 @@ func refusal(bad *errdetails.BadRequest) error {
 		}
 		text.WriteString(v.Description)
 	}
-	if more > 0 {
-		fmt.Fprintf(&text, "; and %d more", more)
-	}
+	text.WriteString(rest)
 	st := status.New(codes.InvalidArgument, text.String())
 	if detailed, err := st.WithDetails(bad); err == nil {
 		st = detailed

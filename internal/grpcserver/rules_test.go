@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +80,7 @@ func TestDeclaredRulesAreKeptByEveryMessage(t *testing.T) {
 
 func TestRefusalIsShortWhateverWasSent(t *testing.T) {
 	r := start(t, testConfig(), Deps{}, inference(isReady))
-	inputs := make([]*inferencepb.ModelInferRequest_InferInputTensor, 100)
+	inputs := make([]*inferencepb.ModelInferRequest_InferInputTensor, 60)
 	for i := range inputs {
 		inputs[i] = &inferencepb.ModelInferRequest_InferInputTensor{
 			Name: "a", Datatype: "FP32", Shape: []int64{1},
@@ -86,7 +88,7 @@ func TestRefusalIsShortWhateverWasSent(t *testing.T) {
 		}
 	}
 	_, err := inferencepb.NewGRPCInferenceServiceClient(r.dial(t)).ModelInfer(context.Background(), &inferencepb.ModelInferRequest{ModelName: "m", Inputs: inputs})
-	st := wantCode(t, err, codes.InvalidArgument, "; and 84 more")
+	st := wantCode(t, err, codes.InvalidArgument, "; and 44 more")
 	if got := violations(t, err); len(got) != maxViolations || len(st.Message()) > maxViolations*600 {
 		t.Errorf("%d violations in %d bytes", len(got), len(st.Message()))
 	}
@@ -118,4 +120,43 @@ func TestMessagesWithoutProtobufValidateThemselves(t *testing.T) {
 	if got, err := say(context.Background(), cc, "x"); err != nil || got != "x" {
 		t.Error(got, err)
 	}
+}
+
+// TestMessageFullOfFaultsCostsLittle: it is found invalid by its first fault, and the others are not even collected.
+func TestMessageFullOfFaultsCostsLittle(t *testing.T) {
+	rules, err := newRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rules.compile("inference.GRPCInferenceService"); err != nil {
+		t.Fatal(err)
+	}
+	empty := &inferencepb.ModelInferRequest_InferInputTensor{}
+	shape := &inferencepb.ModelInferRequest_InferInputTensor{Name: "a", Datatype: "FP32", Shape: slices.Repeat([]int64{-1}, 100_000)}
+	parameters := make(map[string]*inferencepb.InferParameter)
+	for i := range 100_000 {
+		parameters[fmt.Sprint(i, strings.Repeat("k", 256))] = nil
+	}
+	for name, m := range map[string]*inferencepb.ModelInferRequest{
+		"inputs":     {ModelName: "m", Inputs: slices.Repeat([]*inferencepb.ModelInferRequest_InferInputTensor{empty}, 100_000)},
+		"dimensions": {ModelName: "m", Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{shape}},
+		"parameters": {ModelName: "m", Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{{Name: "a", Datatype: "FP32", Shape: []int64{1}}}, Parameters: parameters},
+		"as allowed": {ModelName: "m", Inputs: slices.Repeat([]*inferencepb.ModelInferRequest_InferInputTensor{empty}, maxElements)},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := rules.check(m)
+		runtime.ReadMemStats(&after)
+		if st := wantCode(t, err, codes.InvalidArgument, "invalid request: "); len(st.Message()) > maxViolations*600 {
+			t.Errorf("%s: %d bytes of message", name, len(st.Message()))
+		}
+		spent := after.TotalAlloc - before.TotalAlloc
+		t.Logf("%s: %d bytes", name, spent)
+		if spent > 8<<20 {
+			t.Errorf("%s: to refuse it cost %d bytes", name, spent)
+		}
+	}
+	err = rules.check(&inferencepb.ModelInferRequest{ModelName: "m", Inputs: slices.Repeat([]*inferencepb.ModelInferRequest_InferInputTensor{empty}, maxElements+1)})
+	wantCode(t, err, codes.InvalidArgument, "inputs[0].name: ")
+	wantCode(t, err, codes.InvalidArgument, "; a message of so many elements is looked at no further")
 }

@@ -45,8 +45,8 @@ type Deps struct {
 	Ready func() (state string, ok bool)
 
 	// Audit receives each call of a method with Method.Audit; nil writes it to Logger, whatever level that has. It is
-	// called in the call's goroutine, before the client has the status. No event is left out, unless calls whose time
-	// was up when they came are so many that it falls behind by 1024 of these; their number is logged.
+	// called in the call's goroutine, before the client has the status. No event is left out, unless calls that gRPC
+	// answers itself are so many that it falls behind by 1024 of these; their number is logged.
 	Audit func(AuditEvent)
 }
 
@@ -57,7 +57,8 @@ type Server struct {
 	log      *slog.Logger // with the service; lines of a method take deps.Logger and the method's
 	observer Observer
 	audit    func(AuditEvent)
-	grpc     *grpc.Server
+	grpc     *grpc.Server // Run makes it, which starts its workers
+	services []registered
 	methods  map[string]*method // by full name; not changed once calls come
 	other    *method
 	open     bool // roles are not asked for
@@ -70,7 +71,7 @@ type Server struct {
 	files    reload.Files
 	inflight inflight
 	answers  answers
-	late     late
+	unserved unserved
 	draining atomic.Bool
 
 	stopping context.Context // ends with errStopping when Run begins to stop
@@ -95,7 +96,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		methods:  make(map[string]*method),
 		open:     cfg.onLoopback() && cfg.TokensFile == "",
 		fault:    deps.Faults.Point(pointRequest),
-		late:     late{calls: make(chan *call, maxLate)},
+		unserved: unserved{calls: make(chan unservedCall, maxUnserved)},
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	if s.deps.Service == "" {
@@ -139,19 +140,31 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("rules of messages: %w", err)
 	}
 	s.other = &method{name: otherMethod, service: s.deps.Service, observer: s.observer.Method(otherMethod)}
-	registerDeflate()
-	s.grpc = grpc.NewServer(s.options()...)
 	s.registerOwn()
 	return s, nil
 }
+
+// streamWindow is what a call may send before it is asked for its message; gRPC takes no less.
+const streamWindow = 64 << 10
+
+// streamWorkers are goroutines that serve one call after another: a new one has to grow its stack for each call. Calls that
+// find all of them busy get one of their own.
+const streamWorkers = 32
 
 func (s *Server) options() []grpc.ServerOption {
 	cfg := s.cfg
 	options := []grpc.ServerOption{
 		grpc.InTapHandle(s.tap),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.UnknownServiceHandler(serveOther),
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
 		grpc.MaxRecvMsgSize(int(cfg.MaxMessageBytes)),
+		//lint:ignore SA1019 the way that is not deprecated is a registry of the whole process, which others read unlocked
+		grpc.RPCDecompressor(&inflate{most: cfg.MaxMessageBytes}),
+		// Windows that adapt grow to 16 MiB a call, also of calls that wait for room and whose message nobody has asked
+		// for. A message that was asked for gets a window of its size. That of a connection bounds nothing, it only paces.
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(16 << 20),
 		grpc.MaxHeaderListSize(uint32(cfg.MaxHeaderBytes)),
 		grpc.MaxConcurrentStreams(uint32(cfg.MaxStreams)),
 		grpc.ConnectionTimeout(cfg.HandshakeTimeout),
@@ -174,11 +187,16 @@ func (s *Server) registerOwn() {
 	s.health = &health{draining: s.draining.Load, services: map[string]func() bool{"": s.ready}}
 	s.Register(Service{Desc: &grpc_health_v1.Health_ServiceDesc, Impl: s.health, Method: quiet})
 	if s.cfg.Reflection {
-		of := reflection.ServerOptions{Services: s.grpc}
+		of := reflection.ServerOptions{Services: everything{s}}
 		s.Register(Service{Desc: &grpc_reflection_v1.ServerReflection_ServiceDesc, Impl: reflection.NewServerV1(of), Method: quiet})
 		s.Register(Service{Desc: &grpc_reflection_v1alpha.ServerReflection_ServiceDesc, Impl: reflection.NewServer(of), Method: quiet})
 	}
 }
+
+// everything is what reflection tells of.
+type everything struct{ *Server }
+
+func (e everything) GetServiceInfo() map[string]grpc.ServiceInfo { return e.grpc.GetServiceInfo() }
 
 func (s *Server) ready() bool {
 	if s.deps.Ready == nil {
@@ -244,19 +262,24 @@ func (s *Server) Drain(context.Context) { s.draining.Store(true) }
 // contexts of streams, tells clients to send further calls elsewhere (GOAWAY: what a client has sent and the server did
 // not begin, the client sends again), and returns when the calls in flight have ended or Config.DrainTimeout has
 // passed; the error is then a *DrainError. Everything that Run started has ended when it returns, except handlers that
-// the DrainError names and that ignore their context, and a log sink that never returns. Run is called once.
+// the DrainError names and that ignore their context, and a log sink that never returns; gRPC's idle workers end a moment
+// later. Run is called once.
 func (s *Server) Run(ctx context.Context, ready func()) error {
 	if err := s.bind(); err != nil {
 		return err
 	}
 	l := s.listener
+	s.grpc = grpc.NewServer(s.options()...)
+	for _, svc := range s.services {
+		s.grpc.RegisterService(svc.desc, svc.impl)
+	}
 	var own sync.WaitGroup
 	stop := make(chan struct{})
 	own.Go(func() { s.files.Run(stop) })
 	own.Go(func() { s.sweep(stop) })
 	own.Go(func() { s.health.poll(stop) })
 	accounted := make(chan struct{})
-	go func() { defer close(accounted); s.accountLate(stop) }()
+	go func() { defer close(accounted); s.accountUnserved(stop) }()
 	if s.access != nil {
 		go s.access.Run() // ended by Close
 	}
@@ -281,6 +304,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		s.grpc.Stop()
 		s.awaitEmpty(cutWait)
 	}
+	s.collectUnserved(0)
 	close(stop)
 	own.Wait()
 	if !endsIn(accounted, cutWait) {

@@ -37,6 +37,12 @@ type method struct {
 	observer MethodObserver
 }
 
+// registered is a service as gRPC is told of it.
+type registered struct {
+	desc *grpc.ServiceDesc
+	impl any
+}
+
 // Register serves a service. Every method becomes a stream handler, as gRPC itself runs it, so that one path holds all
 // calls and nothing is read before the handler asks. It is called before Run, and panics on a service that is there
 // already or that Impl does not implement, on an unknown role, and on rules that do not compile.
@@ -61,7 +67,7 @@ func (s *Server) Register(svc Service) {
 		sd.Handler = serveStream(sd)
 		own.Streams = append(own.Streams, sd)
 	}
-	s.grpc.RegisterService(&own, svc.Impl)
+	s.services = append(s.services, registered{&own, svc.Impl})
 	ready := svc.Ready
 	if ready == nil {
 		ready = s.ready

@@ -33,6 +33,7 @@ func (s *Server) sweep(stop <-chan struct{}) {
 			c.expire() // what reads its message returns
 		}
 		s.cutUntaken()
+		s.collectUnserved(unservedAfter)
 	}
 }
 

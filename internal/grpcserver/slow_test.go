@@ -161,14 +161,24 @@ func TestClientThatTakesNoAnswerIsCutOff(t *testing.T) {
 		return &text{s: m.s}, nil
 	}, echoes))
 	other := r.dial(t) // takes what it asks for
-	for _, question := range []string{"big", "small"} {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	io.WriteString(z, "big")
+	z.Close()
+	gzipped := []hpack.HeaderField{{Name: "grpc-encoding", Value: "gzip"}, {Name: "grpc-accept-encoding", Value: "gzip"}}
+	for question, c := range map[string]struct {
+		data  []byte
+		extra []hpack.HeaderField
+	}{
+		"big": {framed(0, "big"), nil}, "small": {framed(0, "small"), nil}, "zipped": {framed(1, zipped.String()), gzipped},
+	} {
 		f := dialFrames(t, r.addr)
 		f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 		f.until(t, isSettings)
 		f.WriteSettingsAck()
 		for i := range uint32(8) {
-			f.head(t, 1+2*i, "/test.Texts/Unary")
-			f.WriteData(1+2*i, true, framed(0, question))
+			f.head(t, 1+2*i, "/test.Texts/Unary", c.extra...)
+			f.WriteData(1+2*i, true, c.data)
 		}
 		begun := time.Now()
 		for {
@@ -186,6 +196,7 @@ func TestClientThatTakesNoAnswerIsCutOff(t *testing.T) {
 		if d := time.Since(begun); d > 5*time.Second {
 			t.Errorf("%s: closed after %v", question, d)
 		}
+		f.c.Close()
 	}
 	if got, err := say(within(t, 5*time.Second), other, "x"); got != "x" || err != nil {
 		t.Error(got, err)
@@ -195,7 +206,7 @@ func TestClientThatTakesNoAnswerIsCutOff(t *testing.T) {
 			t.Error(len(got), err)
 		}
 	}
-	if n := strings.Count(r.logs.String(), `"error_code":"answer_not_taken"`); n != 2 {
+	if n := strings.Count(r.logs.String(), `"error_code":"answer_not_taken"`); n != 3 {
 		t.Errorf("%d connections named in %s", n, r.logs)
 	}
 	for end := time.Now().Add(10 * time.Second); r.answers.count() > 0; time.Sleep(time.Millisecond) {

@@ -49,9 +49,10 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	}
 	c.Context = parent
 	if ctx.Err() != nil { // gRPC answers this itself, and nobody else sees the call
-		s.late.add(c)
+		s.unserved.add(c, codes.DeadlineExceeded)
 		return ctx, nil
 	}
+	s.inflight.add(c)
 	return c, nil
 }
 

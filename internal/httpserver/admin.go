@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/kit/problem"
@@ -205,7 +206,7 @@ func leaf(v any) string {
 		}
 		return strings.Join(items, ", ")
 	case string:
-		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || !printable(r) && r > 0x7e }) {
+		if strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return fmt.Sprintf("%q", v)
 		}
 		return v

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dougong-io/dougong/internal/auth"
@@ -369,7 +370,7 @@ func checkLine(t *testing.T, b []byte) map[string]any {
 		t.Fatalf("invalid UTF-8: %q", b)
 	}
 	for _, r := range string(b[:len(b)-1]) {
-		if !printable(r) && (r < ' ' || r > 0x7e) {
+		if !unicode.IsPrint(r) {
 			t.Fatalf("%U in %q", r, b)
 		}
 	}

@@ -6,7 +6,9 @@
 //	log := linelog.New(os.Stderr, func(n int) { dropped.Add(n) })
 //	go log.Run() // ended by Close
 //	room := log.Room()
-//	log.Write(room, append((*room)[:0], "…\n"...))
+//	line := append((*room)[:0], `{"path":`...)
+//	line = linelog.AppendString(line, path, 256)
+//	log.Write(room, append(line, "}\n"...))
 package linelog
 
 import (

@@ -1,14 +1,17 @@
 // Command protogen makes Go code of every protobuf source below a folder, beside its source. It needs Go alone: it
 // compiles the sources itself, takes the files that they import from the modules that hold them, and runs the
-// generators at the versions that are written here and in go.mod.
+// generators at the versions that are written here and in go.mod. With -check it writes nothing, and fails if what is
+// there is not, byte for byte, what it would write.
 package main
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,55 +36,108 @@ var plugins = []string{
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: protogen FOLDER")
+	check := flag.Bool("check", false, "write nothing; fail if the generated code is not that of its sources")
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: protogen [-check] FOLDER") }
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	if err := generate(context.Background(), os.Args[1]); err != nil {
+	dir := flag.Arg(0)
+	files, err := generate(context.Background(), dir)
+	if err == nil {
+		if *check {
+			err = compare(dir, files)
+		} else {
+			err = write(dir, files)
+		}
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "protogen:", err)
 		os.Exit(1)
 	}
 }
 
-func generate(ctx context.Context, dir string) error {
+// generate returns the files that should be below dir, by their path from there.
+func generate(ctx context.Context, dir string) (map[string]string, error) {
 	sources, err := sourcesOf(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request, err := compile(ctx, dir, sources)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	input, err := proto.Marshal(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	files := make(map[string]string)
 	for _, plugin := range plugins {
-		files, err := run(ctx, plugin, input)
+		made, err := run(ctx, plugin, input)
 		if err != nil {
-			return fmt.Errorf("%s: %w", plugin, err)
+			return nil, fmt.Errorf("%s: %w", plugin, err)
 		}
-		for _, f := range files {
-			if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(f.GetName())), []byte(f.GetContent()), 0o644); err != nil {
-				return err
-			}
+		for _, f := range made {
+			files[f.GetName()] = f.GetContent()
 		}
+	}
+	return files, nil
+}
+
+func write(dir string, files map[string]string) error {
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare returns every file that differs, is missing, or has no source any more.
+func compare(dir string, files map[string]string) error {
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		there, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			faults = append(faults, fmt.Errorf("%s: missing", name))
+		case err != nil:
+			faults = append(faults, err)
+		case string(there) != files[name]:
+			faults = append(faults, fmt.Errorf("%s: not what its source gives", name))
+		}
+	}
+	there, err := filesBelow(dir, ".pb.go")
+	faults = append(faults, err)
+	for _, name := range there {
+		if _, made := files[name]; !made {
+			faults = append(faults, fmt.Errorf("%s: has no source", name))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("%w\nrun go generate ./api/..., or delete what has no source", err)
 	}
 	return nil
 }
 
 // sourcesOf lists the sources below dir, as they import each other: by their path from dir.
 func sourcesOf(dir string) (sources []string, err error) {
-	err = fs.WalkDir(os.DirFS(dir), ".", func(file string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && strings.HasSuffix(file, ".proto") {
-			sources = append(sources, file)
-		}
-		return err
-	})
+	sources, err = filesBelow(dir, ".proto")
 	if err == nil && len(sources) == 0 {
 		err = errors.New("no .proto file below " + dir)
 	}
 	return sources, err
+}
+
+func filesBelow(dir, suffix string) (files []string, err error) {
+	err = fs.WalkDir(os.DirFS(dir), ".", func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(file, suffix) {
+			files = append(files, file)
+		}
+		return err
+	})
+	return files, err
 }
 
 // compile makes the request that every plugin gets. Options that are extensions stay as they are on the wire.

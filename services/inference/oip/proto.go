@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"unicode/utf8"
@@ -37,7 +38,9 @@ var contents = [...]struct {
 }
 
 // ParseProto reads a ModelInferRequest as protobuf encodes it, and refuses what a protobuf library refuses. Every fault
-// is found that can be found without the model; it is an *Error.
+// is found that can be found without the model; it is an *Error. A field that should come once and comes several times
+// means its last value, as it does to the library: what must be UTF-8 must be so each time, all else is held against the
+// last alone.
 func (r *Request) ParseProto(body []byte, l Limits) error {
 	r.Reset()
 	r.limits = l
@@ -51,14 +54,11 @@ func (r *Request) ParseProto(body []byte, l Limits) error {
 		var err error
 		switch num {
 		case 1:
-			r.model, err = nameOf("model_name", value)
+			r.model, err = text("model_name", value)
 		case 2:
-			r.version, err = nameOf("model_version", value)
+			r.version, err = text("model_version", value)
 		case 3:
-			var id []byte
-			if id, err = text("id", value); err == nil {
-				err = r.setID(id)
-			}
+			r.id, err = text("id", value)
 		case 4:
 			err = wireParameter(value, &parameters)
 		case 5:
@@ -73,6 +73,9 @@ func (r *Request) ParseProto(body []byte, l Limits) error {
 		}
 		return n, err
 	})
+	if err == nil {
+		err = cmp.Or(checkName("model_name", r.model), checkName("model_version", r.version), r.setID(r.id))
+	}
 	switch {
 	case err != nil:
 		return err
@@ -130,11 +133,11 @@ func text(field string, value []byte) ([]byte, error) {
 	return value, nil
 }
 
-func nameOf(field string, value []byte) ([]byte, error) {
+func checkName(field string, value []byte) error {
 	if len(value) > maxModel {
-		return nil, invalid("%s of %d bytes; expected at most %d", field, len(value), maxModel)
+		return invalid("%s of %d bytes; expected at most %d", field, len(value), maxModel)
 	}
-	return text(field, value)
+	return nil
 }
 
 // wireParameter reads an entry of a map of parameters, of which so many have been seen.
@@ -207,6 +210,7 @@ func (r *Request) wireInput(b []byte) error {
 	if err != nil {
 		return err
 	}
+	var datatype []byte
 	parameters := 0
 	err = fields(b, "inputs", func(num protowire.Number, typ protowire.Type, b []byte) (int, error) {
 		if num == 3 && typ == protowire.VarintType {
@@ -221,13 +225,10 @@ func (r *Request) wireInput(b []byte) error {
 		var err error
 		switch num {
 		case 1:
-			if value, err = text("the name of an input", value); err == nil {
-				err = in.setName(value)
-			}
+			in.name, err = text("the name of an input", value)
+			in.has |= hasName // for errors, until it is judged
 		case 2:
-			if value, err = text("the datatype of an input", value); err == nil {
-				err = in.setDatatype(value)
-			}
+			datatype, err = text("the datatype of an input", value)
 		case 3:
 			for len(value) > 0 {
 				v, n := protowire.ConsumeVarint(value)
@@ -245,13 +246,21 @@ func (r *Request) wireInput(b []byte) error {
 		}
 		return n, err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case in.has&hasName == 0:
+	}
+	in.has &^= hasName
+	if len(in.name) == 0 {
 		return in.fault("name is missing")
-	case in.datatype == 0:
+	}
+	if err := in.setName(in.name); err != nil {
+		return err
+	}
+	if len(datatype) == 0 {
 		return in.fault("datatype is missing")
+	}
+	if err := in.setDatatype(datatype); err != nil {
+		return err
 	}
 	return in.checkForm()
 }
