@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -68,35 +67,17 @@ type exchange struct {
 
 // ServeHTTP is the path of every request:
 //
-//	ServeHTTP → literal path or mux → route.ServeHTTP → admit → handler → end
+//	ServeHTTP → paths or mux → route.ServeHTTP → admit → handler → end
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{srv: s, start: time.Now()}
 	x.responseWriter = responseWriter{w: w, x: x}
 	defer x.end(r)
-	if rt := s.literal[literalPath{r.Method, r.URL.Path}]; rt != nil && r.URL.RawPath == "" {
+	if rt := s.paths.find(r); rt != nil {
 		r.Pattern = rt.Pattern
 		rt.ServeHTTP(x, r)
 		return
 	}
 	s.mux.ServeHTTP(x, r)
-}
-
-// literalPath is a request that a pattern without wildcards names: no other pattern can be more specific, so
-// the mux, which costs as much as the rest of the middleware, need not be asked.
-type literalPath struct{ method, path string }
-
-// literalOf returns the literalPath of a pattern that is one.
-func literalOf(pattern string) (literalPath, bool) {
-	method, p := splitPattern(pattern)
-	return literalPath{method, p}, method != "" && path.Clean(p) == p && p != "/" && !strings.ContainsAny(p, "{}%")
-}
-
-// splitPattern cuts a pattern of http.ServeMux into its method, "" for all, and the rest.
-func splitPattern(pattern string) (method, rest string) {
-	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
-		return pattern[:i], strings.TrimLeft(pattern[i:], " \t")
-	}
-	return "", pattern
 }
 
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {

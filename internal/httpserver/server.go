@@ -53,7 +53,7 @@ type Server struct {
 	observer Observer
 	audit    func(AuditEvent)
 	mux      *http.ServeMux
-	literal  map[literalPath]*route // the routes of mux that need no matching
+	paths    paths // most routes of mux
 	other    *route
 	open     bool // roles are not asked for
 	guard    func(http.Handler) http.Handler
@@ -86,7 +86,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		observer: deps.Observer,
 		audit:    deps.Audit,
 		mux:      http.NewServeMux(),
-		literal:  make(map[literalPath]*route),
+		paths:    newPaths(),
 		open:     cfg.onLoopback() && cfg.TokensFile == "",
 		fault:    deps.Faults.Point(pointRequest),
 	}
@@ -157,9 +157,7 @@ func (s *Server) HandleRoute(r Route) {
 	}
 	rt := s.resolve(r)
 	s.mux.Handle(r.Pattern, rt)
-	if literal, ok := literalOf(r.Pattern); ok {
-		s.literal[literal] = rt
-	}
+	s.paths.add(rt)
 }
 
 func (s *Server) resolve(r Route) *route {

@@ -1016,8 +1016,16 @@ func TestRetryAfterIsWhenTheKeyPasses(t *testing.T) {
 	p.Rise = ramp.Schedule{Steps: []ramp.Step{{Share: 0.1, For: time.Minute}, {Share: 0.5, For: time.Hour}}}
 	r := newRig(t, p)
 	c := r.opened("a")
-	r.Advance(10 * time.Second)
 	_, err := c.Allow()
+	if got := wantReason(t, err, ReasonOpen).RetryAfter(); got != 19*time.Second {
+		t.Errorf("retry after %v, after 10 s marked calls go first for 9", got)
+	}
+	_, err = c.AllowCall(Call{Marked: true})
+	if got := wantReason(t, err, ReasonOpen).RetryAfter(); got != 10*time.Second {
+		t.Errorf("retry a marked call after %v", got)
+	}
+	r.Advance(10 * time.Second)
+	_, err = c.Allow()
 	if got := wantReason(t, err, ReasonProbing).RetryAfter(); got != 9*time.Second {
 		t.Errorf("retry after %v, marked calls go first for 9 s", got)
 	}
@@ -1026,6 +1034,15 @@ func TestRetryAfterIsWhenTheKeyPasses(t *testing.T) {
 	_, err = c.AllowCall(Call{Hash: math.MaxUint64 / 3})
 	if got := wantReason(t, err, ReasonRising).RetryAfter(); got != time.Minute {
 		t.Errorf("retry after %v, the key is among the half", got)
+	}
+	err = nil
+	for range 1000 {
+		if _, err = c.Allow(); err != nil {
+			break
+		}
+	}
+	if got := wantReason(t, err, ReasonRising).RetryAfter(); got != time.Second {
+		t.Errorf("retry after %v without a key, and each try draws anew", got)
 	}
 }
 

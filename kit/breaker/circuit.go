@@ -175,6 +175,9 @@ func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, 
 	case evicted: // since it was found
 		return Permit{}, nil
 	case Open:
+		if call.Marked && c.plan.MarkedFor > 0 {
+			return Permit{}, c.refusal(reasonOpen, c.until)
+		}
 		return Permit{}, c.rejection[reasonOpen].Load()
 	case HalfOpen:
 		return c.admitProbe(now, call, events)
@@ -188,7 +191,11 @@ func (c *Circuit) admit(now time.Duration, call Call, events *[]event) (Permit, 
 		if hash == 0 {
 			hash = c.core.random()
 		}
-		if !ramp.Admits(hash, share) {
+		switch {
+		case ramp.Admits(hash, share):
+		case call.Hash == 0:
+			return Permit{}, c.refusal(reasonRising, 0) // the next try draws anew
+		default:
 			return Permit{}, c.refusal(reasonRising, now+c.plan.Rise.Wait(hash, now-c.since))
 		}
 	}
@@ -508,7 +515,8 @@ func (c *Circuit) change(now time.Duration, to State, cause string, events *[]ev
 
 func (c *Circuit) openUntil(t time.Duration) {
 	c.until = t
-	c.rejection[reasonOpen].Store(&RejectedError{Circuit: c.name, Reason: ReasonOpen, clock: c.clock, until: t})
+	// The one for calls without a mark, which is nearly all.
+	c.rejection[reasonOpen].Store(&RejectedError{Circuit: c.name, Reason: ReasonOpen, clock: c.clock, until: after(t, c.plan.MarkedFor)})
 }
 
 // Trip opens the circuit from outside, for example because memory runs out. Told again while it is open, it stays so

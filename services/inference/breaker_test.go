@@ -95,6 +95,13 @@ func TestVersionThatFailsIsNotCalledUntilItIsTriedAgain(t *testing.T) {
 		if n := seen.of("mini/1 rejected"); n != 1 {
 			t.Errorf("%d rejections counted for the version", n)
 		}
+		ready := func(code int, reason string) {
+			t.Helper()
+			if w := v2Request(h, "GET", "/v2/models/mini/ready", nil); w.Code != code || !strings.Contains(w.Body.String(), reason) {
+				t.Errorf("ready: %d %s", w.Code, w.Body)
+			}
+		}
+		ready(503, "too many predictions")
 		line := s.Status().Models[0].Versions[0]
 		if line.Breaker != breaker.Open || line.RetryIn == "" || line.Share != 0 || line.Cause == "" {
 			t.Errorf("%+v", line)
@@ -105,6 +112,7 @@ func TestVersionThatFailsIsNotCalledUntilItIsTriedAgain(t *testing.T) {
 		if w := post(h, good); w.Code != 503 {
 			t.Errorf("an ordinary call was the first probe: %d", w.Code)
 		}
+		ready(200, "a few calls find out")
 		for range cfg.Breaker.Successes {
 			r := httptest.NewRequest("POST", "/v1/predict", strings.NewReader(good))
 			r.Header.Set("x-ai-test", "true")
@@ -113,6 +121,17 @@ func TestVersionThatFailsIsNotCalledUntilItIsTriedAgain(t *testing.T) {
 			if w.Code != 200 {
 				t.Fatal(w.Code, w.Body)
 			}
+		}
+		ready(200, "5 % of the calls")
+		for {
+			w := post(h, good)
+			if w.Code == 200 {
+				continue
+			}
+			if w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), "coming back") {
+				t.Errorf("who has no id draws anew with each try: Retry-After %s, %s", w.Header().Get("Retry-After"), w.Body)
+			}
+			break
 		}
 		// For a minute one in twenty passes, the same ones each time.
 		passes := func(id string) bool {

@@ -27,11 +27,16 @@ func (s *Service) callerOf(r *http.Request) caller {
 	if s.deps.Tenant != nil {
 		c.tenant = s.deps.Tenant(c.ctx, r.RemoteAddr)
 	}
-	s.readHeader(&c, r.Header.Get)
+	s.readHeader(&c, func(name string) string {
+		if values := r.Header[name]; len(values) > 0 {
+			return values[0]
+		}
+		return ""
+	})
 	return c
 }
 
-// readHeader takes what a header says of a caller; get looks a name up in it.
+// readHeader takes what a header says of a caller; get looks a name up in it, which is in canonical form.
 func (s *Service) readHeader(c *caller, get func(name string) string) {
 	if s.cfg.PriorityHeader != "" {
 		c.priority = priorityOf(get(s.cfg.PriorityHeader))

@@ -33,6 +33,7 @@ type exchange struct {
 type outcome struct {
 	start    time.Time
 	took     time.Duration // 0: until now
+	began    time.Duration // when it got its slot, since start
 	queued   time.Duration // for a slot
 	yielded  time.Duration // for it again, between blocks
 	computed time.Duration // in it, of which
@@ -106,7 +107,7 @@ func (x *exchange) receive(r *http.Request) error {
 
 // compute waits for a slot, and encodes the answer to a body.
 func (x *exchange) compute(body []byte) error {
-	waits := time.Now()
+	waits := time.Since(x.start)
 	waiting := x.service.waiting.of(body)
 	waiting.Add(1)
 	err := x.permit.Start(x.ctx)
@@ -114,10 +115,10 @@ func (x *exchange) compute(body []byte) error {
 	if err != nil {
 		return err
 	}
-	starts := time.Now()
-	x.queued = starts.Sub(waits)
+	x.began = time.Since(x.start)
+	x.queued = x.began - waits
 	defer func() {
-		x.computed = time.Since(starts) - x.yielded
+		x.computed = time.Since(x.start) - x.began - x.yielded
 		x.queued += x.yielded
 	}()
 	lease := x.service.scratch.Get() // not before: there are more requests that arrive than slots

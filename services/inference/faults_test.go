@@ -319,7 +319,7 @@ func TestBodyIsLostCutOrDamaged(t *testing.T) {
 	s, h, set := serveStruck(t, mini(t))
 	offset := int64(0)
 	for says, rule := range map[string]fault.Rule{
-		"an object expected, the document ends here":   {Drop: &fault.Drop{}},
+		"the body is empty":                            {Drop: &fault.Drop{}},
 		"the end of the string expected, the document": {Truncate: &fault.Truncate{After: 15}},
 		"an object expected, not ":                     {Corrupt: &fault.Corrupt{Offset: &offset, Length: 1}},
 	} {

@@ -73,7 +73,7 @@ func serveWith(t testing.TB, cfg Config, deps Deps) (*Service, http.Handler) {
 	s.Register(func(pattern, role string, h http.Handler) {
 		want := "read"
 		switch {
-		case pattern == "GET /v2", pattern == "/v2/", pattern == "GET /v2/{$}", strings.HasPrefix(pattern, "GET /v2/health/"):
+		case strings.HasPrefix(pattern, "/"), pattern == "GET /v2", pattern == "GET /v2/{$}", strings.HasPrefix(pattern, "GET /v2/health/"):
 			want = ""
 		case strings.HasPrefix(pattern, "POST /v2/repository/models/"):
 			want = "release"

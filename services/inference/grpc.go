@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -20,6 +21,7 @@ import (
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/pool"
 	"github.com/dougong-io/dougong/kit/problem"
+	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
 // RegisterGRPC hands the service of the Open Inference Protocol to handle, with the role that a caller needs for each
@@ -303,16 +305,24 @@ type asks interface {
 }
 
 func (s *grpcService) asked(r asks) (*served, error) {
-	v, err := s.lookUp(wanted{model: r.GetName(), version: r.GetVersion(), hasModel: true})
+	v, err := s.lookUp(wantedBy(r))
 	if err != nil {
 		_, err = s.grpcError(err)
 	}
 	return v, err
 }
 
+func wantedBy(r asks) wanted {
+	return wanted{model: r.GetName(), version: r.GetVersion(), hasModel: true, hasVersion: r.GetVersion() != ""}
+}
+
 func (s *grpcService) ModelReady(_ context.Context, r *inferencepb.ModelReadyRequest) (*inferencepb.ModelReadyResponse, error) {
-	v, err := s.asked(r)
+	v, err := s.lookUp(wantedBy(r))
+	if errors.Is(err, repository.ErrUnknownModel) || errors.Is(err, repository.ErrUnknownVersion) {
+		return &inferencepb.ModelReadyResponse{}, nil // who waits for a model asks until it is there
+	}
 	if err != nil {
+		_, err = s.grpcError(err)
 		return nil, err
 	}
 	ready, _ := s.versionReady(v)
@@ -324,7 +334,7 @@ func (s *grpcService) ModelMetadata(_ context.Context, r *inferencepb.ModelMetad
 	if err != nil {
 		return nil, err
 	}
-	m := metadataOf(s.models.Load(), v)
+	m := s.models.Load().metadataOf(v, wantedBy(r))
 	tensors := func(from []tensorMetadata) []*inferencepb.ModelMetadataResponse_TensorMetadata {
 		var to []*inferencepb.ModelMetadataResponse_TensorMetadata
 		for _, t := range from {
@@ -340,8 +350,9 @@ func (s *grpcService) ModelConfig(_ context.Context, r *inferencepb.ModelConfigR
 	if err != nil {
 		return nil, err
 	}
-	c := configOf(v, s.cfg.MaxRows)
+	c := s.models.Load().configOf(v, s.cfg.MaxRows)
 	answer := &inferencepb.ModelConfig{Name: c.Name, Platform: c.Platform, MaxBatchSize: int32(min(c.MaxBatchSize, math.MaxInt32)), Backend: c.Backend}
+	answer.VersionPolicy = policyOf(c.VersionPolicy.Specific.Versions)
 	for _, t := range c.Input {
 		answer.Input = append(answer.Input, &inferencepb.ModelInput{Name: t.Name, DataType: inferencepb.DataType(inferencepb.DataType_value[t.DataType]), Dims: t.Dims})
 	}
@@ -349,6 +360,19 @@ func (s *grpcService) ModelConfig(_ context.Context, r *inferencepb.ModelConfigR
 		answer.Output = append(answer.Output, &inferencepb.ModelOutput{Name: t.Name, DataType: inferencepb.DataType(inferencepb.DataType_value[t.DataType]), Dims: t.Dims})
 	}
 	return &inferencepb.ModelConfigResponse{Config: answer}, nil
+}
+
+// policyOf names versions as the protocol does, by number; nil where one is none.
+func policyOf(versions []string) *inferencepb.ModelVersionPolicy {
+	specific := &inferencepb.ModelVersionPolicy_Specific{}
+	for _, version := range versions {
+		number, err := strconv.ParseInt(version, 10, 64)
+		if err != nil {
+			return nil
+		}
+		specific.Versions = append(specific.Versions, number)
+	}
+	return &inferencepb.ModelVersionPolicy{PolicyChoice: &inferencepb.ModelVersionPolicy_Specific_{Specific: specific}}
 }
 
 func (s *grpcService) ModelStatistics(_ context.Context, r *inferencepb.ModelStatisticsRequest) (*inferencepb.ModelStatisticsResponse, error) {
@@ -368,6 +392,7 @@ func (s *grpcService) ModelStatistics(_ context.Context, r *inferencepb.ModelSta
 			InferenceStats: &inferencepb.InferStatistics{
 				Success: duration(all.Success), Fail: duration(all.Fail), Queue: duration(all.Queue), ComputeInput: duration(all.ComputeInput),
 				ComputeInfer: duration(all.ComputeInfer), ComputeOutput: duration(all.ComputeOutput),
+				CacheHit: duration(all.CacheHit), CacheMiss: duration(all.CacheMiss),
 			},
 		})
 	}
@@ -376,6 +401,9 @@ func (s *grpcService) ModelStatistics(_ context.Context, r *inferencepb.ModelSta
 
 func (s *grpcService) RepositoryIndex(_ context.Context, r *inferencepb.RepositoryIndexRequest) (*inferencepb.RepositoryIndexResponse, error) {
 	lines, err := s.index(r.GetReady())
+	if r.GetRepositoryName() != "" {
+		err = malformed("unknown repository %.64q; there is one, and it has no name", r.GetRepositoryName())
+	}
 	if err != nil {
 		_, err = s.grpcError(err)
 		return nil, err
@@ -387,19 +415,12 @@ func (s *grpcService) RepositoryIndex(_ context.Context, r *inferencepb.Reposito
 	return answer, nil
 }
 
-func (s *grpcService) RepositoryModelLoad(_ context.Context, r *inferencepb.RepositoryModelLoadRequest) (*inferencepb.RepositoryModelLoadResponse, error) {
-	return nil, s.noReload(r.GetModelName())
+func (s *grpcService) RepositoryModelLoad(_ context.Context, _ *inferencepb.RepositoryModelLoadRequest) (*inferencepb.RepositoryModelLoadResponse, error) {
+	_, err := s.grpcError(errNoLoad)
+	return nil, err
 }
 
-func (s *grpcService) RepositoryModelUnload(_ context.Context, r *inferencepb.RepositoryModelUnloadRequest) (*inferencepb.RepositoryModelUnloadResponse, error) {
-	return nil, s.noReload(r.GetModelName())
-}
-
-func (s *grpcService) noReload(model string) error {
-	_, err := s.lookUp(wanted{model: model, hasModel: true})
-	if err == nil {
-		err = errNoReload
-	}
-	_, err = s.grpcError(err)
-	return err
+func (s *grpcService) RepositoryModelUnload(_ context.Context, _ *inferencepb.RepositoryModelUnloadRequest) (*inferencepb.RepositoryModelUnloadResponse, error) {
+	_, err := s.grpcError(errNoUnload)
+	return nil, err
 }

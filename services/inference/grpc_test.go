@@ -199,8 +199,19 @@ func TestGRPCRefusesWithACodeThatClientsKnow(t *testing.T) {
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "policy.yaml") {
 		t.Error(err)
 	}
-	if _, err := client.RepositoryModelUnload(within(t), &inferencepb.RepositoryModelUnloadRequest{ModelName: "nobody"}); status.Code(err) != codes.NotFound {
+	if _, err := client.RepositoryModelUnload(within(t), &inferencepb.RepositoryModelUnloadRequest{ModelName: "nobody"}); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "take the version out") {
 		t.Error(err)
+	}
+	if _, err := client.RepositoryIndex(within(t), &inferencepb.RepositoryIndexRequest{RepositoryName: "other"}); status.Code(err) != codes.InvalidArgument {
+		t.Error(err)
+	}
+	if _, err := client.ModelStatistics(within(t), &inferencepb.ModelStatisticsRequest{Version: "1"}); status.Code(err) != codes.InvalidArgument {
+		t.Error(err)
+	}
+	for _, unknown := range []*inferencepb.ModelReadyRequest{{Name: "nobody"}, {Name: "loan-mini", Version: "9"}} {
+		if answer, err := client.ModelReady(within(t), unknown); err != nil || answer.Ready { // as Triton answers who waits for a model
+			t.Error(answer, err)
+		}
 	}
 	ready = false
 	if answer, err := client.ServerReady(within(t), &inferencepb.ServerReadyRequest{}); err != nil || answer.Ready {
@@ -295,6 +306,9 @@ func TestStatisticsCountWhatWasAsked(t *testing.T) {
 		`{"inputs":[{"name":"input","datatype":"FP32","shape":[3,2],"data":[1,2,3,4,5,6]}]}`,
 		`{"inputs":[{"name":"input","datatype":"FP32","shape":[1,2],"data":[1,2]}]}`,
 		`{"inputs":[{"name":"input","datatype":"FP32","shape":[1,3],"data":[1,2,3]}]}`,
+		`{"inputs":[{"name":"input","datatype":"FP32","shape":[1,2],"data":["no number"]}]}`,
+		`{bad`,
+		``,
 	} {
 		v2Request(h, "POST", miniPath, []byte(body))
 	}
@@ -302,7 +316,7 @@ func TestStatisticsCountWhatWasAsked(t *testing.T) {
 	if err != nil || len(a.ModelStats) != 1 {
 		t.Fatal(a, err)
 	}
-	if m := a.ModelStats[0]; m.InferenceCount != 4 || m.ExecutionCount != 2 || m.InferenceStats.Success.Count != 2 || m.InferenceStats.Fail.Count != 1 || m.InferenceStats.ComputeInfer.Ns == 0 || m.LastInference == 0 {
+	if m := a.ModelStats[0]; m.InferenceCount != 4 || m.ExecutionCount != 2 || m.InferenceStats.Success.Count != 2 || m.InferenceStats.Fail.Count != 4 || m.InferenceStats.ComputeInfer.Ns == 0 || m.LastInference == 0 {
 		t.Errorf("%v", m)
 	}
 	all := v2Request(h, "GET", "/v2/models/stats", nil).Body.String()

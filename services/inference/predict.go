@@ -24,7 +24,13 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) error {
 	defer x.permit.Done()
 	x.answer = x.service.buffers.Get(0)
 	defer func() { x.answer.Release() }() // it may be another one by then
-	err := x.receive(r)
+	var err error
+	if x.kind == overREST {
+		err = x.find(x.target) // what nobody serves need not be read
+	}
+	if err == nil {
+		err = x.receive(r)
+	}
 	x.leave(err) // the answer goes out without a slot and a place: what a slow reader holds is its answer
 	if err != nil {
 		return err
@@ -90,9 +96,17 @@ func (f *fields) set(header http.Header, name string, text []byte) {
 // appendTiming tells the caller how long the request waited for a slot and was computed, in milliseconds (W3C Server Timing).
 func (o *outcome) appendTiming(b []byte) []byte {
 	b = append(b, "queue;dur="...)
-	b = strconv.AppendFloat(b, o.queued.Seconds()*1e3, 'f', 3, 64)
+	b = appendMillis(b, o.queued)
 	b = append(b, ", compute;dur="...)
-	return strconv.AppendFloat(b, o.computed.Seconds()*1e3, 'f', 3, 64)
+	return appendMillis(b, o.computed)
+}
+
+// appendMillis appends milliseconds with three decimals.
+func appendMillis(b []byte, d time.Duration) []byte {
+	us := max(d.Microseconds(), 0)
+	b = strconv.AppendInt(b, us/1000, 10)
+	frac := us % 1000
+	return append(b, '.', byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
 }
 
 // shortAnswer is what net/http buffers whole, and so finds the length of by itself; longer answers would go

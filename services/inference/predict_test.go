@@ -114,7 +114,7 @@ func TestWhatIsRefused(t *testing.T) {
 		code   string
 		says   string
 	}{
-		``:                                    {400, CodeInvalidRequest, "an object expected, the document ends here"},
+		``:                                    {400, CodeInvalidRequest, "the body is empty"},
 		`[]`:                                  {400, CodeInvalidRequest, "an object expected, not '['"},
 		`{}`:                                  {400, CodeInvalidRequest, `expected one of "input" (a row), "inputs" (rows) or "features"`},
 		`{"model":"loan-mini"}`:               {400, CodeInvalidRequest, "expected one of"},
@@ -141,7 +141,7 @@ func TestWhatIsRefused(t *testing.T) {
 		`{"model":"nope","input":[1]}`:                                       {404, CodeModelNotFound, `unknown model "nope": there are loan-default, loan-lite, loan-mini`},
 		`{"model":"../../etc/passwd","input":[1]}`:                           {404, CodeModelNotFound, "unknown model"},
 		`{"model":"` + long + `","input":[1]}`:                               {404, CodeModelNotFound, "unknown model"},
-		`{"model":"loan-default","version":"9","input":[1]}`:                 {404, CodeVersionNotFound, `unknown version "9" of model loan-default: there are 1, 2`},
+		`{"model":"loan-default","version":"9","input":[1]}`:                 {404, CodeVersionNotFound, `unknown version "9" of model loan-default, which has versions 1, 2`},
 		`{"model":"loan-default","version":1.5,"input":[1]}`:                 {400, CodeInvalidRequest, "a version is a string"},
 		`{"model":"loan-default","version":"","input":[1]}`:                  {400, CodeInvalidRequest, "version is empty"},
 		`{"model":7,"input":[1]}`:                                            {400, CodeInvalidRequest, "a string expected"},

@@ -43,6 +43,14 @@ var rejections = map[limit.Reason]string{
 	limit.Closed:       "the service is stopping",
 }
 
+// brokenness are the details of what a breaker refuses, for callers.
+var brokenness = map[breaker.Reason]string{
+	breaker.ReasonOpen:    "too many predictions of this version of the model failed; it is tried again later",
+	breaker.ReasonProbing: "too many predictions of this version of the model failed; a few calls find out whether it works again",
+	breaker.ReasonRising:  "this version of the model failed and is coming back: a growing share of the calls is served, and this one is not among it",
+	breaker.ReasonShed:    "a part of the predictions of this version of the model fails, and a part of the calls is refused",
+}
+
 // notReadyError says in which state the service refuses.
 type notReadyError lifecycle.State
 
@@ -89,7 +97,7 @@ func problemOf(err error) (problem.Problem, Result) {
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: rejections[rejected.Reason],
 			RetryAfter: max(rejected.RetryAfter, retryAfter)}, Rejected
 	case errors.As(err, &broken):
-		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeModelFailing, Detail: "too many predictions of this version of the model failed; it is tried again later",
+		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeModelFailing, Detail: brokenness[broken.Reason],
 			RetryAfter: max(broken.RetryAfter(), retryAfter)}, Rejected
 	case errors.Is(err, errNoMemory):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: err.Error(), RetryAfter: retryAfter}, Rejected

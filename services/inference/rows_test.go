@@ -73,14 +73,18 @@ func TestLargeRequestsUseFreeSlotsAndAnswerTheSame(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.Slots = slots
 		s, h, _ := serve(t, cfg, models.Repository)
+		// On a busy machine who looks may not be there in the milliseconds in which more slots are held.
 		most := 0
-		answered := make(chan string)
-		go func() { answered <- post(h, body).Body.String() }()
-		for answers[slots] == "" {
-			most = max(most, s.Status().Running)
-			select {
-			case answers[slots] = <-answered:
-			default:
+		for try := 0; try < 3 || most < 2 && slots > 1 && try < 1000; try++ {
+			answered := make(chan string)
+			go func() { answered <- post(h, body).Body.String() }()
+			for looking := true; looking; {
+				most = max(most, s.Status().Running)
+				select {
+				case answers[slots] = <-answered:
+					looking = false
+				default:
+				}
 			}
 		}
 		if (most > 1) != (slots > 1) {

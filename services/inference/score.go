@@ -12,30 +12,29 @@ import (
 	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
-// score parses a body and scores its rows into sc.outputs. From when the version is known, its observer is
-// the one that is told.
+// score parses a body and scores its rows into sc.outputs.
 func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
-	s, starts := x.service, time.Now()
+	s := x.service
 	if s.points.decode.On() {
 		if err := x.strike(s.points.decode, malformed("the body could not be parsed")); err != nil {
 			return nil, err
 		}
 	}
+	if len(body) == 0 && x.kind != overGRPC { // where a message without fields is empty
+		return nil, malformed("the body is empty")
+	}
 	if err := m.parse(body, s.cfg.MaxRows); err != nil {
+		if wants := m.wanted(); x.asked == nil && wants.hasModel {
+			_ = x.find(wants) // so that the fault counts where it belongs, if that could be read
+		}
 		return nil, err
 	}
-	wants := m.wanted()
-	if s.points.model.On() {
-		if err := x.strike(s.points.model, repository.ErrUnknownModel, asked(wants, x.loaded)...); err != nil {
+	if x.asked == nil {
+		if err := x.find(m.wanted()); err != nil {
 			return nil, err
 		}
 	}
-	v, err := x.loaded.find(wants)
-	if err != nil {
-		return nil, err
-	}
-	x.asked, x.observer = v, v.observer
-	x.observer.Begin()
+	v := x.asked
 	if err := m.bind(v, body); err != nil {
 		return nil, err
 	}
@@ -48,8 +47,8 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	parsed := time.Now()
-	x.parsed = parsed.Sub(starts)
+	parsed := time.Since(x.start)
+	x.parsed = parsed - x.began
 	outcome := breaker.Failure // if it panics
 	defer func() { permit.Done(outcome) }()
 	if s.points.score.On() {
@@ -59,9 +58,25 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 		values, rows := m.table()
 		sc.outputs, err = x.predictRows(v.Version, values, rows, sc.outputs)
 	}
-	x.scored = time.Since(parsed) - x.yielded
+	x.scored = time.Since(x.start) - parsed - x.yielded
 	outcome = outcomeOf(err)
 	return v, err
+}
+
+// find looks for the version that a request asks for, whose observer is told of it from then on.
+func (x *exchange) find(w wanted) error {
+	if x.service.points.model.On() {
+		if err := x.strike(x.service.points.model, repository.ErrUnknownModel, asked(w, x.loaded)...); err != nil {
+			return err
+		}
+	}
+	v, err := x.loaded.find(w)
+	if err != nil {
+		return err
+	}
+	x.asked, x.observer = v, v.observer
+	x.observer.Begin()
+	return nil
 }
 
 // outcomeOf says what the end of a prediction tells of the version. A deadline that passed, also while others went first

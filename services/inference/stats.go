@@ -58,6 +58,8 @@ type inferenceStats struct {
 	ComputeInput  durationStats `json:"compute_input"`
 	ComputeInfer  durationStats `json:"compute_infer"`
 	ComputeOutput durationStats `json:"compute_output"`
+	CacheHit      durationStats `json:"cache_hit"` // there is no cache
+	CacheMiss     durationStats `json:"cache_miss"`
 }
 
 type durationStats struct {
@@ -84,6 +86,8 @@ func (m *loadedModels) statsOf(w wanted) ([]versionStats, error) {
 	all := []versionStats{}
 	models := m.Models()
 	switch {
+	case w.version != "" && w.model == "":
+		return nil, malformed("name is missing: version %.64q is that of a model", w.version)
 	case w.version != "":
 		v, err := m.find(w)
 		if err != nil {

@@ -3,6 +3,7 @@ package inference
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -37,27 +38,44 @@ func writeV2Problem(w http.ResponseWriter, p *problem.Problem) {
 }
 
 func (s *Service) registerV2(handle func(pattern, role string, handler http.Handler)) {
-	handle("GET /v2", "", v2(s.serverMetadata))
-	handle("GET /v2/{$}", "", v2(s.serverMetadata))
-	handle("GET /v2/health/live", "", v2(s.serverLive))
-	handle("GET /v2/health/ready", "", v2(s.serverReady))
-	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		handle("GET "+model, "read", v2(s.modelMetadata))
-		handle("GET "+model+"/ready", "read", v2(s.modelReady))
-		handle("GET "+model+"/config", "read", v2(s.modelConfig))
-		handle("GET "+model+"/stats", "read", v2(s.modelStats))
-		handle("POST "+model+"/infer", "read", v2(s.infer))
+	get := func(path, role string, h v2) {
+		handle("GET "+path, role, h)
+		handle(path, "", wrongMethod("GET, HEAD"))
 	}
-	handle("GET /v2/models/stats", "read", v2(s.modelStats))
+	post := func(path, role string, h v2) {
+		handle("POST "+path, role, h)
+		handle(path, "", wrongMethod("POST"))
+	}
+	get("/v2", "", s.serverMetadata)
+	get("/v2/{$}", "", s.serverMetadata)
+	get("/v2/health/live", "", s.serverLive)
+	get("/v2/health/ready", "", s.serverReady)
+	get("/v2/models", "read", s.modelNames)
+	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
+		get(model, "read", s.modelMetadata)
+		get(model+"/ready", "read", s.modelReady)
+		get(model+"/config", "read", s.modelConfig)
+		get(model+"/stats", "read", s.modelStats)
+		post(model+"/infer", "read", s.infer)
+	}
+	handle("GET /v2/models/stats", "read", v2(s.modelStats)) // other methods: those of /v2/models/{model}
+	post("/v2/repository/index", "read", s.repositoryIndex)
+	post("/v2/repository/models/{model}/load", "release", s.noReload(errNoLoad))
+	post("/v2/repository/models/{model}/unload", "release", s.noReload(errNoUnload))
 	handle("/v2/", "", v2(s.nothingHere))
-	handle("POST /v2/repository/index", "read", v2(s.repositoryIndex))
-	handle("POST /v2/repository/models/{model}/load", "release", v2(s.loadModel))
-	handle("POST /v2/repository/models/{model}/unload", "release", v2(s.loadModel))
+}
+
+// wrongMethod answers a path that is asked by a method which it does not take.
+func wrongMethod(allowed string) v2 {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		writeV2Problem(w, &problem.Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: "this path takes: " + allowed})
+	}
 }
 
 // nothingHere answers what no other route does, in the protocol's own form.
 func (s *Service) nothingHere(w http.ResponseWriter, r *http.Request) {
-	writeV2Problem(w, &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "nothing is served at this path by this method"})
+	writeV2Problem(w, &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "nothing is served at this path"})
 }
 
 // infer is POST /v2/models/{model}[/versions/{version}]/infer.
@@ -149,13 +167,19 @@ func (s *Service) modelReady(w http.ResponseWriter, r *http.Request) {
 	}{v.Model, ready, reason})
 }
 
-// versionReady tells whether a version is being served; one whose breaker is open is not.
+// versionReady tells whether a version is being served, and why not, or not to all. One whose breaker is open is not
+// ready; one that is coming back is: who takes away the calls of what is not ready would keep it from doing so.
 func (s *Service) versionReady(v *served) (ready bool, reason string) {
 	if state, ok := s.readiness(); !ok {
 		return false, "the server is " + state
 	}
-	if v.circuit.Snapshot().State == breaker.Open {
+	switch c := v.circuit.Snapshot(); c.State {
+	case breaker.Open:
 		return false, "too many predictions of this version failed"
+	case breaker.HalfOpen:
+		return true, "too many predictions of this version failed; a few calls find out whether it works again"
+	case breaker.Rising:
+		return true, fmt.Sprintf("this version failed and is coming back: %.3g %% of the calls are served", 100*c.Share)
 	}
 	return true, ""
 }
@@ -170,13 +194,25 @@ func (s *Service) lookUp(w wanted) (*served, error) {
 
 func (s *Service) modelMetadata(w http.ResponseWriter, r *http.Request) {
 	s.describeVersion(w, r, func(v *served) any {
-		m := metadataOf(s.models.Load(), v)
+		m := s.models.Load().metadataOf(v, pathOf(r))
 		return &m
 	})
 }
 
 func (s *Service) modelConfig(w http.ResponseWriter, r *http.Request) {
-	s.describeVersion(w, r, func(v *served) any { return configOf(v, s.cfg.MaxRows) })
+	s.describeVersion(w, r, func(v *served) any { return s.models.Load().configOf(v, s.cfg.MaxRows) })
+}
+
+// modelNames is GET /v2/models, as KServe has it.
+func (s *Service) modelNames(w http.ResponseWriter, _ *http.Request) {
+	loaded := s.models.Load()
+	if loaded == nil {
+		s.answerV2Error(w, notReady(s.state))
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Models []string `json:"models"`
+	}{loaded.Names()})
 }
 
 func (s *Service) describeVersion(w http.ResponseWriter, r *http.Request, describe func(*served) any) {
@@ -207,24 +243,33 @@ type modelMetadata struct {
 // platform is what runs our models.
 const platform = "dougong_tree"
 
-func metadataOf(loaded *loadedModels, v *served) modelMetadata {
+// metadataOf lists the version that was asked for, or else all that are served.
+func (m *loadedModels) metadataOf(v *served, w wanted) modelMetadata {
 	datatype := v.signature.Datatype.String()
-	m := modelMetadata{
-		Name: v.Model, Platform: platform,
+	metadata := modelMetadata{
+		Name: v.Model, Platform: platform, Versions: []string{v.Name},
 		Inputs:  []tensorMetadata{{"input", datatype, []int64{-1, int64(v.Features())}}},
 		Outputs: []tensorMetadata{{"output", datatype, []int64{-1, int64(v.Outputs())}}},
 		Properties: map[string]string{
 			"version": v.Name, "format": v.Summary.Format, "objective": v.Summary.Objective, "sha256": v.Manifest.SHA256,
 		},
 	}
-	model, err := loaded.Model(v.Model)
+	if !w.hasVersion {
+		metadata.Versions = m.versionsOf(v)
+	}
+	return metadata
+}
+
+// versionsOf are the names of all versions of the model of one.
+func (m *loadedModels) versionsOf(v *served) (names []string) {
+	model, err := m.Model(v.Model)
 	if err != nil { // a version of a snapshot has its model
 		panic(err)
 	}
 	for _, v := range model.Versions {
-		m.Versions = append(m.Versions, v.Name)
+		names = append(names, v.Name)
 	}
-	return m
+	return names
 }
 
 // modelConfig is the part of the model configuration extension that applies to a tree.
@@ -232,10 +277,17 @@ type modelConfig struct {
 	Name          string         `json:"name"`
 	Platform      string         `json:"platform"`
 	Backend       string         `json:"backend"`
-	VersionPolicy map[string]any `json:"version_policy"`
+	VersionPolicy versionPolicy  `json:"version_policy"`
 	MaxBatchSize  int            `json:"max_batch_size"`
 	Input         []configTensor `json:"input"`
 	Output        []configTensor `json:"output"`
+}
+
+// versionPolicy says which versions are served.
+type versionPolicy struct {
+	Specific struct {
+		Versions []string `json:"versions"`
+	} `json:"specific"`
 }
 
 // configTensor has the shape of a row: the first dimension is the batch's.
@@ -245,13 +297,15 @@ type configTensor struct {
 	Dims     []int64 `json:"dims"`
 }
 
-func configOf(v *served, maxRows int) *modelConfig {
+func (m *loadedModels) configOf(v *served, maxRows int) *modelConfig {
 	datatype := "TYPE_" + v.signature.Datatype.String()
-	return &modelConfig{
-		Name: v.Model, Platform: platform, Backend: platform, VersionPolicy: map[string]any{"specific": map[string]any{"versions": []string{v.Name}}}, MaxBatchSize: maxRows,
+	c := &modelConfig{
+		Name: v.Model, Platform: platform, Backend: platform, MaxBatchSize: maxRows,
 		Input:  []configTensor{{"input", datatype, []int64{int64(v.Features())}}},
 		Output: []configTensor{{"output", datatype, []int64{int64(v.Outputs())}}},
 	}
+	c.VersionPolicy.Specific.Versions = m.versionsOf(v)
+	return c
 }
 
 // indexLine is a version in the index of the repository.
@@ -327,17 +381,19 @@ func (s *Service) statistics(of wanted) ([]versionStats, error) {
 	return loaded.statsOf(of)
 }
 
-// loadModel is POST /v2/repository/models/{model}/load and unload.
-func (s *Service) loadModel(w http.ResponseWriter, r *http.Request) {
-	_, err := s.lookUp(wanted{model: r.PathValue("model"), hasModel: true})
-	if err == nil {
-		err = errNoReload
-	}
-	s.answerV2Error(w, err)
+// noReload answers POST /v2/repository/models/{model}/load and unload.
+func (s *Service) noReload(err error) v2 {
+	return func(w http.ResponseWriter, r *http.Request) { s.answerV2Error(w, err) }
 }
 
-var errNoReload = &badRequest{code: CodeNotImplemented, status: http.StatusNotImplemented,
-	msg: "models are loaded when the service starts; put the version into the repository, name it in policy.yaml, and restart"}
+var (
+	errNoLoad   = notImplemented("put the version into the repository, name it in policy.yaml, and restart")
+	errNoUnload = notImplemented("take the version out of policy.yaml, and restart")
+)
+
+func notImplemented(instead string) error {
+	return &badRequest{code: CodeNotImplemented, status: http.StatusNotImplemented, msg: "models are loaded when the service starts; " + instead}
+}
 
 func statusOf(ready bool) int {
 	if ready {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	inferencepb "github.com/dougong-io/dougong/api/inference"
 	"github.com/dougong-io/dougong/examples/models"
 )
 
@@ -142,21 +143,25 @@ func TestV2RefusesInItsOwnForm(t *testing.T) {
 		"unknown output":   {"POST", miniPath, `{"inputs":[{"name":"input","datatype":"FP32","shape":[1,2],"data":[1,2]}],"outputs":[{"name":"proba"}]}`, "", 400, "proba"},
 		"missing column":   {"POST", miniPath, `{"inputs":[{"name":"int_rate","datatype":"FP32","shape":[1],"data":[1]}]}`, "", 400, "revol_util"},
 		"unknown model":    {"POST", "/v2/models/nobody/infer", input("[1,2]", "[1,2]"), "", 404, "loan-mini"},
+		"unknown, empty":   {"POST", "/v2/models/nobody/infer", `{}`, "", 404, "loan-mini"},
+		"nothing":          {"POST", miniPath, "", "", 400, "the body is empty"},
 		"unknown version":  {"POST", "/v2/models/loan-mini/versions/9/infer", input("[1,2]", "[1,2]"), "", 404, "9"},
 		"lying header":     {"POST", miniPath, input("[1,2]", "[1,2]"), "9999", 400, "9999"},
 		"no header":        {"POST", miniPath, input("[1,2]", "[1,2]"), "many", 400, "many"},
 		"metadata":         {"GET", "/v2/models/nobody", "", "", 404, "loan-mini"},
 		"ready":            {"GET", "/v2/models/nobody/ready", "", "", 404, "loan-mini"},
 		"config":           {"GET", "/v2/models/loan-mini/versions/9/config", "", "", 404, "9"},
-		"load of unknown":  {"POST", "/v2/repository/models/nobody/load", "", "", 404, "loan-mini"},
+		"load of unknown":  {"POST", "/v2/repository/models/nobody/load", "", "", 501, "put the version into"},
 		"load":             {"POST", "/v2/repository/models/loan-mini/load", "", "", 501, "policy.yaml"},
-		"unload":           {"POST", "/v2/repository/models/loan-mini/unload", "", "", 501, "policy.yaml"},
+		"unload":           {"POST", "/v2/repository/models/loan-mini/unload", "", "", 501, "take the version out"},
 		"index of garbage": {"POST", "/v2/repository/index", "garbage", "", 400, "ready"},
 		"index of a list":  {"POST", "/v2/repository/index", "[]", "", 400, "ready"},
 		"index of more":    {"POST", "/v2/repository/index", `{} {}`, "", 400, "ready"},
 		"index of much":    {"POST", "/v2/repository/index", strings.Repeat(" ", 5000), "", 413, "4096"},
 		"unknown path":     {"GET", "/v2/logging", "", "", 404, "path"},
-		"unknown method":   {"DELETE", "/v2/models/loan-mini", "", "", 404, "method"},
+		"wrong method":     {"DELETE", "/v2/models/loan-mini", "", "", 405, "GET, HEAD"},
+		"infer by GET":     {"GET", miniPath, "", "", 405, "POST"},
+		"stats by POST":    {"POST", "/v2/models/stats", "", "", 405, "GET, HEAD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var header []string
@@ -183,6 +188,7 @@ func TestV2DescribesServerAndModels(t *testing.T) {
 		"/v2/":                                   `{"name":"dougong","version":"1.2.3","extensions":["binary_tensor_data","model_configuration","model_repository","statistics"]}`,
 		"/v2/health/live":                        `{"live":true}`,
 		"/v2/health/ready":                       `{"ready":true,"state":"Ready"}`,
+		"/v2/models":                             `{"models":["loan-mini"]}`,
 		"/v2/models/loan-mini/ready":             `{"name":"loan-mini","ready":true}`,
 		"/v2/models/loan-mini/versions/1/ready":  `{"name":"loan-mini","ready":true}`,
 		"/v2/models/loan-mini/config":            `{"name":"loan-mini","platform":"dougong_tree","backend":"dougong_tree","version_policy":{"specific":{"versions":["1"]}},"max_batch_size":16384,"input":[{"name":"input","data_type":"TYPE_FP32","dims":[2]}],"output":[{"name":"output","data_type":"TYPE_FP32","dims":[1]}]}`,
@@ -201,6 +207,53 @@ func TestV2DescribesServerAndModels(t *testing.T) {
 	for _, body := range []string{"", `{}`, `{"ready":true}`} {
 		if w := v2Request(h, "POST", "/v2/repository/index", []byte(body)); strings.TrimSpace(w.Body.String()) != `[{"name":"loan-mini","version":"1","state":"READY","reason":""}]` {
 			t.Errorf("index of %q: %s", body, w.Body)
+		}
+	}
+}
+
+func TestV2NamesTheVersionsOfAModel(t *testing.T) {
+	s, h, _ := serve(t, DefaultConfig(), models.Repository)
+	client := grpcClient(t, s)
+	for version, want := range map[string]string{"": "[1 2]", "1": "[1]", "2": "[2]"} {
+		path := "/v2/models/loan-default"
+		if version != "" {
+			path += "/versions/" + version
+		}
+		var m modelMetadata
+		if err := json.Unmarshal(v2Request(h, "GET", path, nil).Body.Bytes(), &m); err != nil || fmt.Sprint(m.Versions) != want {
+			t.Errorf("%s has versions %v, want %s (%v)", path, m.Versions, want, err)
+		}
+		over, err := client.ModelMetadata(within(t), &inferencepb.ModelMetadataRequest{Name: "loan-default", Version: version})
+		if err != nil || fmt.Sprint(over.GetVersions()) != want {
+			t.Errorf("over gRPC version %q has versions %v, want %s (%v)", version, over.GetVersions(), want, err)
+		}
+		var c modelConfig
+		if err := json.Unmarshal(v2Request(h, "GET", path+"/config", nil).Body.Bytes(), &c); err != nil || fmt.Sprint(c.VersionPolicy.Specific.Versions) != "[1 2]" {
+			t.Errorf("%s/config: %+v", path, c)
+		}
+		config, err := client.ModelConfig(within(t), &inferencepb.ModelConfigRequest{Name: "loan-default", Version: version})
+		if err != nil || fmt.Sprint(config.GetConfig().GetVersionPolicy().GetSpecific().GetVersions()) != "[1 2]" {
+			t.Errorf("over gRPC: %v, %v", config, err)
+		}
+	}
+}
+
+// untouched is a body that must not be read.
+type untouched struct{ *testing.T }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.Error("the body was read")
+	return 0, io.EOF
+}
+
+func TestBodyForAnUnknownModelIsNotRead(t *testing.T) {
+	_, h, _ := serve(t, miniConfig(), mini(t))
+	for _, path := range []string{"/v2/models/nobody/infer", "/v2/models/loan-mini/versions/9/infer"} {
+		r := httptest.NewRequest("POST", path, untouched{t})
+		r.ContentLength = 1 << 20
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != 404 {
+			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (r *Request) bindTensor(sig *Signature) error {
 	}
 	r.makeRows(sig)
 	if in.datatype == FP32 {
-		in.finite = float32s(r.rows, in.raw)
+		in.finite = !float32s(r.rows, in.raw)
 	} else {
 		in.datatype.convert(r.rows, 1, in.raw)
 	}

@@ -73,27 +73,14 @@ func (d Datatype) convert(dst []float64, stride int, raw []byte) {
 	}
 }
 
-// float32s is convert for FP32 and a stride of 1, which is most of what comes in binary: four at a time. finite is false
-// if there may be a NaN or an infinity among them.
-func float32s(dst []float64, raw []byte) (finite bool) {
-	const (
-		exponent = 0x7F80_0000
-		lowest   = 0x0080_0000 // of its bits: added to one that is all ones, it carries into the sign
-	)
-	little := binary.LittleEndian
-	var carry uint32
-	for ; len(raw) >= 16 && len(dst) >= 4; raw, dst = raw[16:], dst[4:] {
-		a, b, c, d := little.Uint32(raw), little.Uint32(raw[4:]), little.Uint32(raw[8:]), little.Uint32(raw[12:])
-		carry |= (a&exponent + lowest) | (b&exponent + lowest) | (c&exponent + lowest) | (d&exponent + lowest)
-		dst[0] = float64(math.Float32frombits(a))
-		dst[1] = float64(math.Float32frombits(b))
-		dst[2] = float64(math.Float32frombits(c))
-		dst[3] = float64(math.Float32frombits(d))
+// float32s is convert for FP32 and a stride of 1, which is most of what comes in binary. It tells whether an infinity is
+// among them.
+func float32s(dst []float64, raw []byte) (infinite bool) {
+	n, infinite := float32sWide(dst, raw)
+	for dst, raw = dst[n:], raw[4*n:]; len(raw) >= 4; dst, raw = dst[1:], raw[4:] {
+		x := math.Float32frombits(binary.LittleEndian.Uint32(raw))
+		dst[0] = float64(x)
+		infinite = infinite || math.Abs(float64(x)) > math.MaxFloat32
 	}
-	for i := range len(raw) / 4 {
-		a := little.Uint32(raw[4*i:])
-		carry |= a&exponent + lowest
-		dst[i] = float64(math.Float32frombits(a))
-	}
-	return carry>>31 == 0
+	return infinite
 }

@@ -96,26 +96,34 @@ func TestIntegersBeyond53BitsAreRoundedToNearestEven(t *testing.T) {
 	}
 }
 
-// TestFloat32sSeesWhatIsNotFinite at each place of several lengths.
-func TestFloat32sSeesWhatIsNotFinite(t *testing.T) {
-	for n := range 11 {
-		dst := make([]float64, n)
+// TestFloat32sSeesInfinities at each place of several lengths, and writes nothing else.
+func TestFloat32sSeesInfinities(t *testing.T) {
+	for n := range 35 {
 		for at := -1; at < n; at++ {
-			for bits, finite := range map[uint32]bool{0x7F7F_FFFF: true, 0xFF7F_FFFF: true, 0x7F80_0000: false, 0xFF80_0000: false, 0x7FC0_0000: false, 0xFF80_0001: false} {
+			for bits, infinite := range map[uint32]bool{0x7F7F_FFFF: false, 0xFF7F_FFFF: false, 0x7F80_0000: true, 0xFF80_0000: true, 0x7FC0_0000: false, 0x7F80_0001: false, 0xFF80_0001: false, 0xFFFF_FFFF: false} {
 				var raw []byte
 				for i := range n {
-					b := math.Float32bits(-1.5)
+					b := math.Float32bits(-1.5 * float32(i))
 					if i == at {
 						b = bits
 					}
 					raw = binary.LittleEndian.AppendUint32(raw, b)
 				}
-				if got := float32s(dst, raw); got != (finite || at < 0) {
-					t.Fatalf("%#08x at %d of %d: finite %v", bits, at, n, got)
+				room := make([]float64, n+8)
+				for i := range room {
+					room[i] = 7
 				}
-				for i, x := range dst {
-					if want := float64(math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))); x != want && !math.IsNaN(want) {
+				if got := float32s(room[:n], raw); got != (infinite && at >= 0) {
+					t.Fatalf("%#08x at %d of %d: infinite %v", bits, at, n, got)
+				}
+				for i, x := range room[:n] {
+					if want := float64(math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))); x != want && !(math.IsNaN(want) && math.IsNaN(x)) {
 						t.Fatalf("element %d of %d is %v, want %v", i, n, x, want)
+					}
+				}
+				for i, x := range room[n:] {
+					if x != 7 {
+						t.Fatalf("element %d beyond %d was written", i, n)
 					}
 				}
 			}

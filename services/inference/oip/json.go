@@ -273,7 +273,7 @@ func (r *Request) inputMember(s *jsonscan.Scanner, in *input, key []byte) error 
 				return err
 			}
 			if n != math.Trunc(n) || math.Abs(n) > 1<<53 {
-				return in.fault("a dimension of shape is %v; expected an integer", n)
+				return in.fault("a dimension of shape is %v; expected an integer of at most 2⁵³", n)
 			}
 			in.addDimension(int64(n))
 			return nil

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -97,8 +98,8 @@ func TestJSONIsRefusedWithAReason(t *testing.T) {
 		{`{"inputs":[{"name":"input","shape":[0,3],"datatype":"FP32","data":[]}]}`, `input "input": shape [0, 3] holds nothing; expected at least one row`},
 		{`{"inputs":[{"name":"input","shape":[1,0],"datatype":"FP32","data":[]}]}`, `input "input": shape [1, 0] holds nothing; expected at least one row`},
 		{`{"inputs":[{"name":"input","shape":[0],"datatype":"FP32","data":[]}]}`, `input "input": shape [0] holds nothing; expected at least one row`},
-		{`{"inputs":[{"name":"input","shape":[1.5,2],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": a dimension of shape is 1.5; expected an integer`},
-		{`{"inputs":[{"name":"input","shape":[1e300],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": a dimension of shape is 1e+300; expected an integer`},
+		{`{"inputs":[{"name":"input","shape":[1.5,2],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": a dimension of shape is 1.5; expected an integer of at most 2⁵³`},
+		{`{"inputs":[{"name":"input","shape":[1e300],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": a dimension of shape is 1e+300; expected an integer of at most 2⁵³`},
 		{`{"inputs":[{"name":"input","shape":["1"],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": at byte 36: a number expected, not '"'`},
 		{`{"inputs":[{"name":"input","shape":3,"datatype":"FP32","data":[1,2,3]}]}`, `input "input": at byte 35: an array of dimensions expected, not '3'`},
 		{`{"inputs":[{"name":"input","shape":[2147483648],"datatype":"FP32","data":[1,2,3]}]}`, `input "input": shape [2147483648] has more elements than a request can hold`},
@@ -445,5 +446,56 @@ func TestKindsAreErrors(t *testing.T) {
 	}
 	if errors.Is(tooManyRows(1), Invalid) {
 		t.Error("too many rows are not invalid")
+	}
+}
+
+// TestLastOfAFieldThatComesTwiceCounts: encoders may write a field again to change it, and a library that reads takes
+// the last, with messages merged.
+func TestLastOfAFieldThatComesTwiceCounts(t *testing.T) {
+	field := func(num protowire.Number, value string) string {
+		return string(protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), []byte(value)))
+	}
+	long := strings.Repeat("x", 2000)
+	floats := string(binary.LittleEndian.AppendUint32(nil, math.Float32bits(7)))
+	rest := field(3, "\x01") + field(3, "\x03") + field(5, "") + field(5, field(6, floats)) + field(5, field(6, floats+floats))
+	for what, c := range map[string]struct{ wrong, right string }{
+		"model_name":    {field(1, long), field(1, "loan")},
+		"model_version": {field(2, long), field(2, "1")},
+		"id":            {field(3, long), field(3, "a")},
+	} {
+		whole := field(1, "loan") + field(5, field(1, "input")+field(2, "FP32")+rest)
+		lastCounts(t, what, whole+c.wrong+c.right, whole+c.right+c.wrong)
+	}
+	for what, c := range map[string]struct{ wrong, right string }{
+		"name":         {field(1, long), field(1, "input")},
+		"no name":      {field(1, ""), field(1, "input")},
+		"datatype":     {field(2, "FLOAT"), field(2, "FP32")},
+		"no datatype":  {field(2, ""), field(2, "FP32")},
+		"a known type": {field(2, "BYTES"), field(2, "FP32")},
+	} {
+		in := field(1, "input") + field(2, "FP32") + rest
+		lastCounts(t, what, field(1, "loan")+field(5, in+c.wrong+c.right), field(1, "loan")+field(5, in+c.right+c.wrong))
+	}
+	whole := field(1, "loan") + field(5, field(1, "input")+field(2, "FP32")+rest)
+	lastCounts(t, "the name of an output", whole+field(6, field(1, "other")+field(1, "output")), whole+field(6, field(1, "output")+field(1, "other")))
+	for _, refused := range []string{long, "", "classification"} {
+		lastCounts(t, "the name of a parameter", whole+field(4, field(1, refused)+field(1, "p")), whole+field(4, field(1, "p")+field(1, refused)))
+	}
+}
+
+// lastCounts: of two bodies with the same fields in another order, the library and we take the one and not the other.
+func lastCounts(t *testing.T, what, right, wrong string) {
+	t.Helper()
+	var r Request
+	err := r.ParseProto([]byte(right), limited)
+	if err == nil {
+		err = r.Bind(testSignature(3, FP32))
+	}
+	if rows, _ := r.Rows(); err != nil || !same(rows, []float64{7, 7, 7}) {
+		t.Errorf("%s: %v, %v", what, rows, err)
+	}
+	checkProto(t, []byte(right)) // against the library
+	if err := r.ParseProto([]byte(wrong), limited); err == nil {
+		t.Errorf("%s: the first counts", what)
 	}
 }

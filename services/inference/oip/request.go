@@ -63,7 +63,7 @@ type input struct {
 	has      member
 	datatype Datatype
 	inRaw    bool
-	finite   bool // known to have no infinite value, nor one beyond its datatype
+	finite   bool // known to have no infinite value, nor one beyond its datatype; NaN is missing
 	nested   bool // JSON data as [rows][width]
 	typed    bool // protobuf: has contents
 	bools    bool // JSON data has true or false

@@ -75,7 +75,11 @@ func (s *Snapshot) Find(model, version string) (*Version, error) {
 	for i, v := range m.Versions {
 		names[i] = v.Name
 	}
-	return nil, fmt.Errorf("%w %.64q of model %s: there are %s", ErrUnknownVersion, version, model, strings.Join(names, ", "))
+	has := "version "
+	if len(names) > 1 {
+		has = "versions "
+	}
+	return nil, fmt.Errorf("%w %.64q of model %s, which has %s", ErrUnknownVersion, version, model, has+strings.Join(names, ", "))
 }
 
 // Features is the length of a row.
