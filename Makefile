@@ -40,7 +40,8 @@ bench-inference: ## the tree engine beside ONNX Runtime, XGBoost, tl2cgen and on
 	@cd bench && ./setup-peers.sh && go run ./inference
 
 .PHONY: bench-serve
-bench-serve: ## CPU of the server process a request, beside a constant net/http handler
+bench-serve: ## CPU of the server process a request, beside constant servers of the same protocols, the engine alone, and MLServer
+	@scripts/mlserver.sh >/dev/null || true # where it cannot be installed the bench goes without, and says so
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./serve -dougong ../bin/dougong
 
 .PHONY: soak-inference

@@ -31,6 +31,7 @@ func serveConstant(addr, overGRPC string) error {
 	plain := []byte(`{"model":"loan-lite","version":"1","output":[0.026563013]}` + "\n")
 	one, header := constantBinary(1)
 	many, manyHeader := constantBinary(128)
+	oneJSON, manyJSON := constantJSON(1), constantJSON(128)
 	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if err != nil {
@@ -41,6 +42,13 @@ func serveConstant(addr, overGRPC string) error {
 		case !strings.HasPrefix(r.URL.Path, "/v2/"):
 			w.Header().Set("Content-Type", "application/json")
 			w.Write(plain)
+		case r.Header.Get(headerLength) == "":
+			w.Header().Set("Content-Type", "application/json")
+			if n < 4096 {
+				w.Write(oneJSON)
+			} else {
+				w.Write(manyJSON)
+			}
 		case n < 4096:
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set(headerLength, header)
@@ -51,6 +59,12 @@ func serveConstant(addr, overGRPC string) error {
 			w.Write(many)
 		}
 	}))
+}
+
+// constantJSON is an answer with a flat tensor of so many rows.
+func constantJSON(rows int) []byte {
+	data := strings.TrimSuffix(strings.Repeat(fmt.Sprint(constantAnswer, ","), rows), ",")
+	return fmt.Appendf(nil, `{"model_name":"loan-lite","model_version":"1","outputs":[{"name":"output","datatype":"FP32","shape":[%d,1],"data":[%s]}]}`, rows, data)
 }
 
 // constantBinary is an answer with a binary tensor of so many rows, and the length of its JSON.

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -31,7 +28,7 @@ type httpLoad struct {
 	read     func(answer []byte) ([]float64, error) // the values of an answer's body
 }
 
-// load returns how many requests were answered with 200, and the CPU time that the server process took for them.
+// load returns how many requests were answered with 200, and the CPU time that the server took for them.
 func (l *httpLoad) load(d time.Duration) (n int64, cpu time.Duration, err error) {
 	p, requests := l.server, l.requests
 	clients := make([]*client, l.conns)
@@ -134,13 +131,22 @@ func (c *client) step() (done bool, err error) {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
 		return false, fmt.Errorf("answer %.300q", c.answer)
 	}
-	_, length, ok := bytes.Cut(head, []byte("\r\nContent-Length: "))
-	if !ok {
-		return false, errors.New("an answer without Content-Length")
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if want, ok, err := contentLength(line); ok || err != nil {
+			return len(body) == want, err
+		}
 	}
-	length, _, _ = bytes.Cut(length, []byte("\r\n"))
-	want, err := strconv.Atoi(string(length))
-	return len(body) == want, err
+	return false, errors.New("an answer without Content-Length")
+}
+
+// contentLength tells whether a line of a head gives the body's length. Servers differ in the case of its name.
+func contentLength(line []byte) (length int, ok bool, err error) {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	if !bytes.EqualFold(name, []byte("Content-Length")) {
+		return 0, false, nil
+	}
+	length, err = strconv.Atoi(string(bytes.TrimSpace(value)))
+	return length, err == nil, err
 }
 
 // readAnswer reads the body of one answer and fails unless it is a 200 with a length.
@@ -162,10 +168,10 @@ func readAnswer(r *bufio.Reader) ([]byte, error) {
 		if len(line) <= 2 {
 			break
 		}
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("Content-Length")) {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return nil, err
-			}
+		if n, ok, err := contentLength(line); err != nil {
+			return nil, err
+		} else if ok {
+			length = n
 		}
 	}
 	if length < 0 {
@@ -174,27 +180,4 @@ func readAnswer(r *bufio.Reader) ([]byte, error) {
 	body := make([]byte, length)
 	_, err = io.ReadFull(r, body)
 	return body, err
-}
-
-// cpuTime is the time that all threads of a process have run, in the scheduler's nanoseconds: the usual
-// clock of a process has ticks of 10 ms. A thread that ended is missed; Go keeps its threads.
-func cpuTime(pid int) (time.Duration, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("process %d has ended, or this kernel has no schedstat", pid)
-	}
-	var total time.Duration
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // a thread that ended meanwhile
-		}
-		field, _, _ := strings.Cut(string(data), " ")
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", file, err)
-		}
-		total += time.Duration(n)
-	}
-	return total, nil
 }

@@ -1,9 +1,10 @@
 // Command serve measures what a request costs the server process, in CPU time, beside a server of the same protocol that
 // reads the same message and answers a constant: net/http for JSON and for the binary tensors of the Open Inference
-// Protocol, grpc-go with the generated messages for ModelInfer. The servers are processes of their own and take turns
-// slice by slice, so that a machine that changes its speed changes all; figures are medians of the rounds.
+// Protocol, grpc-go with the generated messages for ModelInfer. MLServer, if scripts/mlserver.sh has installed it, gets
+// the same messages for the same model files. The servers are processes of their own and take turns slice by slice, so
+// that a machine that changes its speed changes all; figures are medians of the rounds.
 // Where there are two processors, the servers have one for themselves and the client the other, so that a
-// request costs what it costs and not what it costs to move it about. All servers run with GOMAXPROCS=2: with 1,
+// request costs what it costs and not what it costs to move it about. The servers in Go run with GOMAXPROCS=2: with 1,
 // which Dougong never uses, a constant handler costs a quarter less.
 //
 //	go run ./serve -dougong ../bin/dougong
@@ -14,11 +15,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dougong-io/dougong/bench/child"
@@ -54,6 +53,7 @@ type contest struct {
 	load    loader
 	rows    int // in a request
 	against int // index of the contest that this one is a ratio of, or -1
+	beside  int // for MLServer the index of our contest with the same messages, or -1
 	micros  []float64
 }
 
@@ -62,20 +62,24 @@ func run(dougong, casesFile, only string, rounds int, slice time.Duration, conns
 	if err != nil {
 		return err
 	}
-	servers, stop, err := startServers(dougong)
+	servers, err := startServers(dougong)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	ours, constant := servers[0], servers[1]
+	defer servers.stop()
+	// The client's loop stays on this thread; the garbage collector may use the others.
+	runtime.LockOSThread()
+	if err := child.PinProcess(1); err != nil {
+		return err
+	}
 	engine, err := newEngine(cases)
 	if err != nil {
 		return err
 	}
 	lite, full := &model{"loan-lite", "lite", cases}, &model{"loan-default", "full", cases}
 	var contests []contest
-	add := func(name string, rows, against int, l loader) {
-		contests = append(contests, contest{name: name, rows: rows, against: against, load: l})
+	add := func(name string, rows, against, beside int, l loader) {
+		contests = append(contests, contest{name: name, rows: rows, against: against, beside: beside, load: l})
 	}
 	for _, p := range protocols {
 		for _, rows := range []int{1, 128} {
@@ -85,28 +89,32 @@ func run(dougong, casesFile, only string, rounds int, slice time.Duration, conns
 			}
 			base := len(contests)
 			for i, m := range models {
-				l, err := p.loader(ours, m, rows, conns, false)
+				l, err := p.verified(servers.ours, m, rows, conns)
 				if err != nil {
 					return err
 				}
-				if err := l.verify(m, rows); err != nil {
-					return fmt.Errorf("%s, %s: %w", p.name, m.name, err)
-				}
 				if i == 0 {
-					echo, err := p.loader(constant, m, rows, conns, true)
+					echo, err := p.loader(servers.constant, m, rows, conns)
 					if err != nil {
 						return err
 					}
-					add(fmt.Sprintf("%s: constant, %d rows", p.name, rows), rows, -1, echo)
+					add(fmt.Sprintf("%s: constant, %d rows", p.name, rows), rows, -1, -1, echo)
 				}
-				add(fmt.Sprintf("%s: %s, %d rows", p.name, m.name, rows), rows, base, l)
+				add(fmt.Sprintf("%s: %s, %d rows", p.name, m.name, rows), rows, base, -1, l)
+				if servers.mlserver == nil || !p.mlserver {
+					continue
+				}
+				if l, err = p.verified(servers.mlserver, m, rows, conns); err != nil {
+					return fmt.Errorf("MLServer: %w", err)
+				}
+				add(fmt.Sprintf("%s: MLServer, %s, %d rows", p.name, m.name, rows), rows, base, len(contests)-1, l)
 			}
 		}
 	}
-	add("the engine alone: loan-default, 128 rows", 128, -1, engine)
+	add("the engine alone: loan-default, 128 rows", 128, -1, -1, engine)
 	fmt.Println("every answer equals the reference within 1e-6; now the cost")
 	if only != "" {
-		fmt.Println("dougong is process", ours.cmd.Process.Pid)
+		fmt.Println("dougong is process", servers.ours.cmd.Process.Pid)
 		for _, c := range contests {
 			if strings.Contains(c.name, only) {
 				n, cpu, err := c.load.load(slice)
@@ -137,14 +145,14 @@ func run(dougong, casesFile, only string, rounds int, slice time.Duration, conns
 }
 
 func report(contests []contest) error {
-	fmt.Printf("%-38s %14s %16s %14s %10s\n", "", "CPU µs/request", "requests/CPU-s", "rows/CPU-s", "ratio")
+	fmt.Printf("%-43s %14s %16s %14s %10s\n", "", "CPU µs/request", "requests/CPU-s", "rows/CPU-s", "ratio")
 	for i, c := range contests {
 		m := median(c.micros)
 		ratio := ""
 		if c.against >= 0 {
 			ratio = fmt.Sprintf("%.2f", pairedRatio(contests[c.against].micros, c.micros))
 		}
-		fmt.Printf("%-38s %14.1f %16.0f %14.0f %10s\n", contests[i].name, m, 1e6/m, float64(c.rows)*1e6/m, ratio)
+		fmt.Printf("%-43s %14.1f %16.0f %14.0f %10s\n", contests[i].name, m, 1e6/m, float64(c.rows)*1e6/m, ratio)
 	}
 	fmt.Println("\nratio: CPU of the constant answer to the same message, divided by ours; median of the rounds' own ratios")
 	named := func(name string) *contest {
@@ -160,6 +168,11 @@ func report(contests []contest) error {
 	for _, p := range []string{"REST binary", "gRPC raw"} {
 		ok = judge(p+", loan-lite, one row, against the constant answer", against(p+": loan-lite, 1 rows"), 0.6) && ok
 		ok = judge(p+", loan-default, 128 rows, rows a second against the engine alone", pairedRatio(alone.micros, named(p+": loan-default, 128 rows").micros), 0.7) && ok
+	}
+	for _, c := range contests {
+		if c.beside >= 0 {
+			fmt.Printf("MLServer  %s: its CPU a request is %.1f times ours\n", contests[c.beside].name, pairedRatio(c.micros, contests[c.beside].micros))
+		}
 	}
 	if !ok {
 		return errors.New("a bar was missed")
@@ -188,67 +201,4 @@ func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// process is a server under test.
-type process struct {
-	cmd        *exec.Cmd
-	addr, grpc string
-}
-
-// startServers starts Dougong, with everything as it comes (access log to a file, metrics, deadlines,
-// traces), and the baseline.
-func startServers(dougong string) (servers []*process, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "bench-serve-")
-	if err != nil {
-		return nil, nil, err
-	}
-	stop = func() {
-		for _, p := range servers {
-			p.cmd.Process.Signal(syscall.SIGTERM)
-			p.cmd.Wait()
-		}
-		os.RemoveAll(dir)
-	}
-	defer func() {
-		if err != nil {
-			stop()
-		}
-	}()
-	self, err := os.Executable()
-	if err != nil {
-		return servers, stop, err
-	}
-	addrs, err := child.FreeAddrs(5)
-	if err != nil {
-		return servers, stop, err
-	}
-	log, err := os.Create(dir + "/dougong.log")
-	if err != nil {
-		return servers, stop, err
-	}
-	defer log.Close()
-	for _, s := range []struct {
-		addr, grpc string
-		cmd        *exec.Cmd
-		env        []string
-	}{
-		{addrs[0], addrs[3], exec.Command(dougong, "run", "inference"), []string{"DOUGONG_HTTP_LISTEN=" + addrs[0], "DOUGONG_GRPC_LISTEN=" + addrs[3], "DOUGONG_ADMIN_LISTEN=" + addrs[2], "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s"}},
-		{addrs[1], addrs[4], exec.Command(self, "-baseline", addrs[1], "-baseline-grpc", addrs[4]), nil},
-	} {
-		s.cmd.Env = append(append(os.Environ(), "GOMAXPROCS=2"), s.env...)
-		s.cmd.Stderr = log
-		if err := child.Start(s.cmd, 0); err != nil {
-			return servers, stop, err
-		}
-		servers = append(servers, &process{cmd: s.cmd, addr: s.addr, grpc: s.grpc})
-		for _, addr := range []string{s.addr, s.grpc} {
-			if err := child.AwaitPort(addr); err != nil {
-				return servers, stop, err
-			}
-		}
-	}
-	// The client's loop stays on this thread; the garbage collector may use the others.
-	runtime.LockOSThread()
-	return servers, stop, child.PinProcess(1)
 }

@@ -40,18 +40,36 @@ type loader interface {
 	verify(m *model, rows int) error
 }
 
-// protocols are the ways to ask.
-var protocols = []struct {
-	name   string
-	loader func(p *process, m *model, rows, conns int, constant bool) (loader, error)
-}{
-	{"JSON", func(p *process, m *model, rows, conns int, _ bool) (loader, error) {
+// protocol is a way to ask.
+type protocol struct {
+	name     string
+	mlserver bool // whether MLServer speaks it
+	loader   func(p *process, m *model, rows, conns int) (loader, error)
+}
+
+var protocols = []protocol{
+	{"JSON", false, func(p *process, m *model, rows, conns int) (loader, error) {
 		return &httpLoad{server: p, conns: conns, requests: m.json(rows), read: readJSON}, nil
 	}},
-	{"REST binary", func(p *process, m *model, rows, conns int, _ bool) (loader, error) {
+	{"REST JSON", true, func(p *process, m *model, rows, conns int) (loader, error) {
+		return &httpLoad{server: p, conns: conns, requests: m.restJSON(rows), read: readRESTJSON}, nil
+	}},
+	{"REST binary", false, func(p *process, m *model, rows, conns int) (loader, error) {
 		return &httpLoad{server: p, conns: conns, requests: m.binary(rows), read: readBinary}, nil
 	}},
-	{"gRPC raw", newGRPCLoad},
+	{"gRPC raw", true, newGRPCLoad},
+}
+
+// verified returns a loader whose server has answered every request as the reference does.
+func (p protocol) verified(server *process, m *model, rows, conns int) (loader, error) {
+	l, err := p.loader(server, m, rows, conns)
+	if err == nil {
+		err = l.verify(m, rows)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", p.name, m.name, err)
+	}
+	return l, nil
 }
 
 // json are requests to POST /v1/predict.
@@ -68,6 +86,19 @@ func (m *model) json(n int) (requests [][]byte) {
 			body = fmt.Appendf(nil, `{"model":%q,"inputs":[%s]}`, m.name, strings.Join(batch, ","))
 		}
 		requests = append(requests, framed("/v1/predict", "Content-Type: application/json\r\n", body))
+	})
+	return requests
+}
+
+// restJSON are requests to POST /v2/models/{model}/infer, with a flat tensor each way.
+func (m *model) restJSON(n int) (requests [][]byte) {
+	m.cases.batches(n, func(rows []int) {
+		cells := make([]string, n)
+		for i, row := range rows {
+			cells[i] = strings.Trim(m.cases.rows[row], "[]")
+		}
+		body := fmt.Appendf(nil, `{"inputs":[{"name":"input","datatype":"FP32","shape":[%d,%d],"data":[%s]}]}`, n, features, strings.Join(cells, ","))
+		requests = append(requests, framed("/v2/models/"+m.name+"/infer", "Content-Type: application/json\r\n", body))
 	})
 	return requests
 }
@@ -97,6 +128,21 @@ func readJSON(body []byte) (values []float64, err error) {
 		values = append(values, row...)
 	}
 	return values, err
+}
+
+func readRESTJSON(body []byte) ([]float64, error) {
+	var answer struct {
+		Outputs []struct {
+			Data []float64 `json:"data"`
+		} `json:"outputs"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	if len(answer.Outputs) != 1 {
+		return nil, fmt.Errorf("%d outputs, want 1", len(answer.Outputs))
+	}
+	return answer.Outputs[0].Data, nil
 }
 
 func readBinary(body []byte) ([]float64, error) {
@@ -150,7 +196,7 @@ type grpcLoad struct {
 	requests []*inferencepb.ModelInferRequest
 }
 
-func newGRPCLoad(p *process, m *model, n, conns int, _ bool) (loader, error) {
+func newGRPCLoad(p *process, m *model, n, conns int) (loader, error) {
 	l := &grpcLoad{server: p}
 	for range conns {
 		conn, err := grpc.NewClient("passthrough:///"+p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
