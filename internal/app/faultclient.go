@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -25,7 +26,13 @@ type FaultClient struct {
 	URL       string // such as http://127.0.0.1:9090
 	TokenFile string // with a bearer token of the role fault; empty: none
 	CAFile    string // PEM of the authorities to trust; empty: the system's
+
+	// PlaintextToken lets the token go to another machine over http, where whoever is on the way can read it.
+	PlaintextToken bool
 }
+
+// ErrPlaintextToken is wrapped when a token would have gone to another machine over http. Nothing was sent.
+var ErrPlaintextToken = errors.New("use https, or allow it with --plaintext-token if something else encrypts")
 
 const (
 	faultClientTimeout = 10 * time.Second
@@ -102,6 +109,9 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 		return err
 	}
 	if c.TokenFile != "" {
+		if r.URL.Scheme != "https" && !c.PlaintextToken && !onLoopback(r.URL.Hostname()) {
+			return fmt.Errorf("the token would go to %s over %s, for whoever is on the way to read; %w", r.URL.Hostname(), r.URL.Scheme, ErrPlaintextToken)
+		}
 		token, err := os.ReadFile(c.TokenFile)
 		if err != nil {
 			return err
@@ -137,6 +147,15 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 		return fmt.Errorf("%s: the answer is no document of faults: %w", c.URL, err)
 	}
 	return nil
+}
+
+// onLoopback tells whether a host is this machine. A name other than localhost may point anywhere, so it is not.
+func onLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.Unmap().IsLoopback()
 }
 
 func (c FaultClient) transport() (*http.Transport, error) {

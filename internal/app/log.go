@@ -14,6 +14,38 @@ func newLogger(w io.Writer, cfg LogConfig) *slog.Logger {
 	return slog.New(traceHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level})})
 }
 
+// newServiceLogger is for services, which may write a line a request: what is below a warning goes to minor.
+func newServiceLogger(sink, minor io.Writer, cfg LogConfig) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: cfg.Level}
+	return slog.New(traceHandler{splitHandler{slog.NewJSONHandler(sink, opt), slog.NewJSONHandler(minor, opt)}})
+}
+
+// splitHandler hands what is below a warning to minor.
+type splitHandler struct{ major, minor slog.Handler }
+
+func (h splitHandler) of(level slog.Level) slog.Handler {
+	if level < slog.LevelWarn {
+		return h.minor
+	}
+	return h.major
+}
+
+func (h splitHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.of(level).Enabled(ctx, level)
+}
+
+func (h splitHandler) Handle(ctx context.Context, r slog.Record) error {
+	return h.of(r.Level).Handle(ctx, r)
+}
+
+func (h splitHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return splitHandler{h.major.WithAttrs(attrs), h.minor.WithAttrs(attrs)}
+}
+
+func (h splitHandler) WithGroup(name string) slog.Handler {
+	return splitHandler{h.major.WithGroup(name), h.minor.WithGroup(name)}
+}
+
 type traceHandler struct{ slog.Handler }
 
 func (h traceHandler) Handle(ctx context.Context, r slog.Record) error {

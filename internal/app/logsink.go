@@ -22,8 +22,10 @@ type logSink struct {
 	ended  chan struct{} // closed when the goroutine has written everything that came before close
 }
 
-// maxLogBuffer is how much may wait.
-const maxLogBuffer = 1 << 20
+const (
+	maxLogBuffer   = 1 << 20          // how much may wait
+	maxMinorBuffer = maxLogBuffer / 2 // up to which minor lines are taken
+)
 
 // newLogSink starts the goroutine; close ends it.
 func newLogSink(to io.Writer, dropped func(lines int)) *logSink {
@@ -33,9 +35,18 @@ func newLogSink(to io.Writer, dropped func(lines int)) *logSink {
 }
 
 // Write takes whole lines. It never fails and never waits.
-func (s *logSink) Write(lines []byte) (int, error) {
+func (s *logSink) Write(lines []byte) (int, error) { return s.write(lines, maxLogBuffer) }
+
+// minor takes lines of which there may be as many as requests: they leave half of the buffer to the others.
+func (s *logSink) minor() io.Writer { return minorLines{s} }
+
+type minorLines struct{ sink *logSink }
+
+func (m minorLines) Write(lines []byte) (int, error) { return m.sink.write(lines, maxMinorBuffer) }
+
+func (s *logSink) write(lines []byte, most int) (int, error) {
 	s.mu.Lock()
-	fits := !s.closed && len(s.buffer)+len(lines) <= maxLogBuffer
+	fits := !s.closed && len(s.buffer)+len(lines) <= most
 	if fits {
 		s.buffer = append(s.buffer, lines...)
 	}

@@ -64,3 +64,51 @@ func TestLogSinkNeverWaits(t *testing.T) {
 		t.Errorf("%d of %d lines counted", n, lines)
 	}
 }
+
+func TestFloodOfMinorLinesLeavesRoomForTheOthers(t *testing.T) {
+	to := &heldWriter{release: make(chan struct{}), held: make(chan struct{})}
+	var dropped atomic.Int64
+	s := newLogSink(to, func(n int) { dropped.Add(int64(n)) })
+	process := newLogger(s, LogConfig{})
+	service := newServiceLogger(s, s.minor(), LogConfig{}).With("service", "inference")
+	process.Info("first")
+	<-to.held // from here on nobody takes lines
+	const flood = 2 * maxLogBuffer / 100
+	for range flood {
+		service.Info("prediction", "input", "redacted")
+	}
+	if dropped.Load() == 0 {
+		t.Fatal("the flood is none")
+	}
+	before := dropped.Load()
+	const others = 1000
+	for i := range others {
+		service.WithGroup("g").Error("prediction failed", "n", i)
+		process.Info("audit", "n", i)
+	}
+	if n := dropped.Load() - before; n > 0 {
+		t.Errorf("%d lines that are not of the flood are lost", n)
+	}
+	close(to.release)
+	if !s.close(10 * time.Second) {
+		t.Fatal("did not close")
+	}
+	out := to.out.String()
+	for line, want := range map[string]int{`"msg":"prediction failed","service":"inference","g":{"n":`: others, `"msg":"audit"`: others, `"msg":"prediction","service":"inference"`: flood - int(dropped.Load())} {
+		if n := strings.Count(out, line); n != want {
+			t.Errorf("%d lines with %s, want %d", n, line, want)
+		}
+	}
+}
+
+// heldWriter tells of its first write and holds it until it is released.
+type heldWriter struct {
+	held, release chan struct{}
+	once          sync.Once
+	lockedWriter
+}
+
+func (w *heldWriter) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.held); <-w.release })
+	return w.lockedWriter.Write(p)
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // reports are the files that a run writes, opened before load begins: a folder that is not there shows then.
@@ -41,6 +42,10 @@ func openReports[R any](wanted []pendingReport[R]) (reports[R], error) {
 			opened.discard()
 			return nil, fmt.Errorf("report: %w", err)
 		}
+		if slices.ContainsFunc(opened, r.sameFile) {
+			opened.discard()
+			return nil, fmt.Errorf("report %s: is named twice; the one would replace the other", r.path)
+		}
 		if info, statErr := os.Stat(r.path); statErr == nil && !info.Mode().IsRegular() {
 			// A pipe or a device is written to, not replaced.
 			if r.file, err = os.OpenFile(r.path, os.O_WRONLY, 0); err != nil {
@@ -63,6 +68,13 @@ func openReports[R any](wanted []pendingReport[R]) (reports[R], error) {
 		opened = append(opened, r)
 	}
 	return opened, nil
+}
+
+// sameFile tells whether both would be the same file. What is written in place, a pipe or a terminal, may take both.
+func (r *pendingReport[R]) sameFile(other pendingReport[R]) bool {
+	one, err1 := filepath.Abs(r.path)
+	two, err2 := filepath.Abs(other.path)
+	return err1 == nil && err2 == nil && one == two && !other.inPlace
 }
 
 func (rs reports[R]) discard() {

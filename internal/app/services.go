@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/dougong-io/dougong/examples/models"
 	"github.com/dougong-io/dougong/internal/auth"
@@ -76,7 +77,7 @@ func buildInference(a *App) (built, error) {
 		Ready:           a.ready,
 		Version:         number(),
 		Faults:          a.faults,
-		Log:             a.log.With("service", "inference"),
+		Log:             newServiceLogger(a.sink, a.sink.minor(), a.cfg.Log).With("service", "inference"),
 	})
 	if err != nil {
 		return built{}, err
@@ -104,6 +105,9 @@ func tenantOf(ctx context.Context, remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
 		return remote
+	}
+	if !strings.Contains(host, ":") {
+		return host
 	}
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() && !addr.Is4In6() {
 		if prefix, err := addr.WithZone("").Prefix(64); err == nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/dougong-io/dougong/adapters/etcd"
+	"github.com/dougong-io/dougong/internal/grpcserver"
+	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
 )
@@ -52,22 +54,29 @@ type serviceStatus struct {
 // mostInFlight bounds what /statusz lists of the requests in flight.
 const mostInFlight = 20
 
+// oldest lists requests and calls together, of which each are the oldest first: what hangs is seen, by whichever
+// protocol it came.
+func oldest(requests []httpserver.Request, calls []grpcserver.Call) []string {
+	lines := make([]string, 0, min(len(requests)+len(calls), mostInFlight))
+	for len(lines) < cap(lines) {
+		if len(calls) == 0 || len(requests) > 0 && requests[0].Age >= calls[0].Age {
+			lines, requests = append(lines, requests[0].String()), requests[1:]
+		} else {
+			lines, calls = append(lines, calls[0].String()), calls[1:]
+		}
+	}
+	return lines
+}
+
 func (a *App) status() statusDocument {
 	state, _ := a.ready()
 	doc := statusDocument{
 		Version: Version(), State: state, Uptime: time.Since(a.started).Round(time.Second).String(),
-		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), HeapBytes: goMemory(), InFlight: []string{},
-		Connections: connectionsOf(a.public.Connections(), a.public.Clients()),
+		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), HeapBytes: goMemory(),
+		InFlight: oldest(a.public.InFlight(), a.grpc.InFlight()), Connections: connectionsOf(a.public.Connections(), a.public.Clients()),
 	}
 	calls := a.grpc.Clients()
 	doc.GRPC = connectionsOf(calls.Open, calls)
-	for _, r := range a.public.InFlight() {
-		doc.InFlight = append(doc.InFlight, r.String())
-	}
-	for _, c := range a.grpc.InFlight() {
-		doc.InFlight = append(doc.InFlight, c.String())
-	}
-	doc.InFlight = doc.InFlight[:min(len(doc.InFlight), mostInFlight)]
 	if cause := a.group.Status().Cause; cause != nil {
 		doc.Cause = cause.Error()
 	}

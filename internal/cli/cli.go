@@ -39,7 +39,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, app.ErrPlaintextToken):
 		lastWords(stderr, err.Error())
 		return exitUsage
 	case errors.As(err, &coded):

@@ -40,6 +40,7 @@ func addAdminFlags(cmd *cobra.Command, c *app.FaultClient) {
 	f := cmd.Flags()
 	f.StringVar(&c.URL, "admin", "http://127.0.0.1:9090", "the admin port of the process")
 	f.StringVar(&c.TokenFile, "token-file", "", "file with a bearer token of the role fault")
+	f.BoolVar(&c.PlaintextToken, "plaintext-token", false, "send the token to another machine over http:// too, where whoever is on the way can read it")
 	f.StringVar(&c.CAFile, "ca", "", "PEM file of the authorities to trust, for https://")
 }
 

@@ -83,6 +83,21 @@ func TestFaultSetSpeaksOfFlags(t *testing.T) {
 	}
 }
 
+func TestTokensInPlainTextAreRefusedAsAMistakeOfTheCommand(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "none")
+	for _, command := range [][]string{
+		{"list"}, {"points"}, {"set", "r", "--point", "a.b", "--for", "1m", "--drop"}, {"clear"}, {"clear", "a", "b"}, {"kill"}, {"release"},
+	} {
+		args := append(append([]string{"fault"}, command...), "--admin", "http://192.0.2.1:9090", "--token-file", token)
+		if code, _, stderr := dougong(args...); code != exitUsage || !strings.Contains(stderr, "the token would go to 192.0.2.1 over http") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+		if code, _, stderr := dougong(append(args, "--plaintext-token")...); code != exitFailure || !strings.Contains(stderr, token) {
+			t.Errorf("%v, allowed: exit code %d: %s", args, code, stderr)
+		}
+	}
+}
+
 func TestFlagsOfProveAreSuggestedToo(t *testing.T) {
 	if code, _, stderr := dougong("prove", "faults", "plan.yaml", "--pears", "3"); code != 2 || !strings.Contains(stderr, "did you mean --pairs?") {
 		t.Errorf("exit code %d: %s", code, stderr)

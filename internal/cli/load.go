@@ -83,11 +83,10 @@ func newLoad() *cobra.Command {
 }
 
 func addReportFlags(cmd *cobra.Command, a *app.LoadArgs) {
-	f := cmd.Flags()
-	f.StringVar(&a.HTML, "report", "", "write an HTML report, one file that needs no network")
-	f.StringVar(&a.JSON, "json", "", "write the result as JSON, which 'dougong load schema' describes")
-	f.StringVar(&a.CSV, "csv", "", "write a CSV row a second")
-	f.StringVar(&a.JUnit, "junit", "", "write JUnit XML, a test an objective")
+	onceVar(cmd, &a.HTML, "report", "write an HTML report, one file that needs no network")
+	onceVar(cmd, &a.JSON, "json", "write the result as JSON, which 'dougong load schema' describes")
+	onceVar(cmd, &a.CSV, "csv", "write a CSV row a second")
+	onceVar(cmd, &a.JUnit, "junit", "write JUnit XML, a test an objective")
 }
 
 // codeError ends the program with a code of its own.

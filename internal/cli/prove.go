@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dougong-io/dougong/internal/app"
+	"github.com/dougong-io/dougong/kit/lifecycle"
 )
 
 func newProve() *cobra.Command {
@@ -74,15 +75,15 @@ func newProveFaults() *cobra.Command {
 }
 
 func addFaultReportFlags(cmd *cobra.Command, a *app.FaultPlanArgs) {
-	cmd.Flags().StringVar(&a.HTML, "report", "", "write an HTML report, one file that needs no network")
-	cmd.Flags().StringVar(&a.JSON, "json", "", "write the result as JSON")
-	cmd.Flags().StringVar(&a.Markdown, "markdown", "", "write the table as Markdown")
+	onceVar(cmd, &a.HTML, "report", "write an HTML report, one file that needs no network")
+	onceVar(cmd, &a.JSON, "json", "write the result as JSON")
+	onceVar(cmd, &a.Markdown, "markdown", "write the table as Markdown")
 }
 
 func runProveFaults(cmd *cobra.Command, a app.FaultPlanArgs) error {
 	// A second signal ends the program at once: what it has done is in the journal then.
 	var cleanup app.LoadCleanup
-	ctx, stop := interrupts(context.Background(), func(code int) {
+	ctx, stop := lifecycle.Signals(context.Background(), func(code int) {
 		cleanup.Run()
 		fmt.Fprintln(cmd.ErrOrStderr(), "dougong: ended at once; run 'dougong prove faults --undo'")
 		os.Exit(code)

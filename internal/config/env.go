@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dougong-io/dougong/kit/spelling"
 )
 
 const envPrefix = "DOUGONG_"
@@ -103,7 +105,7 @@ func (vars variables) meant(name string) string {
 		short = append(short, strings.TrimPrefix(v, envPrefix))
 	}
 	slices.Sort(short)
-	if s := nearest(strings.TrimPrefix(name, envPrefix), short); s != "" {
+	if s := spelling.Nearest(strings.TrimPrefix(name, envPrefix), short); s != "" {
 		return `; did you mean "` + envPrefix + s + `"?`
 	}
 	return ""

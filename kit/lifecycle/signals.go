@@ -7,7 +7,12 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// together is within what time signals are one order. Whoever signals a process and its group, as timeout(1) does,
+// reaches it twice at once, and so does systemd with SendSIGHUP; nobody presses Ctrl-C twice as fast.
+const together = 100 * time.Millisecond
 
 // exitCode ends the process at the second signal: 128 plus the number of SIGINT, as a shell reports it.
 const exitCode = 130
@@ -20,9 +25,9 @@ type SignalError struct {
 func (e *SignalError) Error() string { return fmt.Sprintf("received signal: %v", e.Signal) }
 
 // Signals returns a context that ends with the first SIGTERM, SIGINT or SIGHUP (a terminal that closes; unless it
-// is ignored, as under nohup), with a [SignalError] as its
-// context.Cause. The second signal calls exit(130), for the person who will not wait; nil means os.Exit.
-// Further ones do nothing.
+// is ignored, as under nohup), with a [SignalError] as its context.Cause. The second signal calls exit(130), for the
+// person who will not wait; nil means os.Exit. Signals that come within 100 ms of the first are the same one, which has
+// come by two ways; further ones after the second do nothing.
 //
 // stop gives the signals back to their default handling, ends the context and waits for the goroutine that
 // listened; it may be called more than once, and not from within exit.
@@ -30,26 +35,38 @@ func Signals(parent context.Context, exit func(code int)) (ctx context.Context, 
 	if exit == nil {
 		exit = os.Exit
 	}
-	ctx, cancel := context.WithCancelCause(parent)
 	// Two places, since a third signal has nothing to say.
 	received := make(chan os.Signal, 2)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGINT)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(received, syscall.SIGHUP)
 	}
+	ctx, end := onSignals(parent, received, exit)
+	return ctx, func() {
+		signal.Stop(received)
+		end()
+	}
+}
 
+// onSignals is Signals for what comes in a channel.
+func onSignals(parent context.Context, received <-chan os.Signal, exit func(code int)) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for count := 1; ; count++ {
+		var first time.Time
+		exited := false
+		for {
 			select {
 			case <-quit:
 				return
 			case s := <-received:
-				switch count {
-				case 1:
+				switch {
+				case first.IsZero():
 					cancel(&SignalError{Signal: s})
-				case 2:
+					first = time.Now() // what has come while everybody was told is not the second
+				case time.Since(first) >= together && !exited:
+					exited = true
 					exit(exitCode)
 				}
 			}
@@ -59,7 +76,6 @@ func Signals(parent context.Context, exit func(code int)) (ctx context.Context, 
 	var once sync.Once
 	return ctx, func() {
 		once.Do(func() {
-			signal.Stop(received)
 			close(quit)
 			cancel(nil)
 		})

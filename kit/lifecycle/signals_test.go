@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -23,6 +24,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "drains":
 		os.Exit(child(0))
+	case "lingers":
+		os.Exit(child(3 * together))
 	case "hangs":
 		os.Exit(child(time.Minute))
 	}
@@ -51,7 +54,7 @@ func child(toStop time.Duration) int {
 	return 0
 }
 
-// signalChild runs a child, sends it the signals that come before the line "stopping" and those after it, and
+// signalChild runs a child, sends it the signals that come before the line "stopping" and those well after it, and
 // returns its exit code and output.
 func signalChild(t *testing.T, mode string, before, after []os.Signal) (code int, output string) {
 	t.Helper()
@@ -75,7 +78,8 @@ func signalChild(t *testing.T, mode string, before, after []os.Signal) (code int
 		if strings.Contains(out.String(), "ready\n") {
 			send(cmd, &before)
 		}
-		if strings.Contains(out.String(), "stopping\n") {
+		if strings.Contains(out.String(), "stopping\n") && len(after) > 0 {
+			time.Sleep(2 * together) // so that they are not the first once more
 			send(cmd, &after)
 		}
 		if err != nil {
@@ -99,6 +103,51 @@ func TestFirstSignalDrainsAndExitsZero(t *testing.T) {
 		if want := fmt.Sprintf("ready\nstopping\nreceived signal: %v\n", s); code != 0 || output != want {
 			t.Errorf("%v: exit code %d, output %q, want %q", s, code, output, want)
 		}
+	}
+}
+
+// timeout(1) signals a process and then its group.
+func TestSignalThatComesTwiceAtOnceDrains(t *testing.T) {
+	twice := []os.Signal{syscall.SIGINT, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	code, output := signalChild(t, "lingers", twice, nil)
+	if code != 0 || strings.Count(output, "stopping") != 1 {
+		t.Errorf("exit code %d, output %q", code, output)
+	}
+}
+
+func TestSignalsTogetherAreOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		after []time.Duration // one after the other
+		exits int
+	}{
+		"one":                    {[]time.Duration{time.Second}, 0},
+		"two at once":            {[]time.Duration{0, time.Millisecond}, 0},
+		"three at once":          {[]time.Duration{0, time.Millisecond, together - 2*time.Millisecond}, 0},
+		"two":                    {[]time.Duration{0, together}, 1},
+		"two at once, and later": {[]time.Duration{0, 0, time.Second}, 1},
+		"a slow drum":            {[]time.Duration{0, together / 2, together / 2}, 1},
+		"many":                   {[]time.Duration{0, time.Second, time.Second, time.Second}, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			received := make(chan os.Signal)
+			exits := 0
+			ctx, stop := onSignals(t.Context(), received, func(code int) {
+				exits++
+				if code != 130 {
+					t.Errorf("%s: exit code %d", name, code)
+				}
+			})
+			for _, after := range c.after {
+				time.Sleep(after)
+				received <- syscall.SIGINT
+			}
+			synctest.Wait()
+			if _, ok := errors.AsType[*SignalError](context.Cause(ctx)); !ok || exits != c.exits {
+				t.Errorf("%s: %v, %d exits, want %d", name, context.Cause(ctx), exits, c.exits)
+			}
+			stop()
+			stop()
+		})
 	}
 }
 
@@ -140,6 +189,7 @@ func TestSignalsInProcess(t *testing.T) {
 	if cause, ok := errors.AsType[*SignalError](context.Cause(ctx)); !ok || cause.Signal != syscall.SIGINT {
 		t.Fatalf("cause %v", context.Cause(ctx))
 	}
+	time.Sleep(2 * together) // of the real clock: closer together they would be one
 	self(syscall.SIGTERM)
 	if code := <-exits; code != 130 {
 		t.Fatal(code)

@@ -58,6 +58,24 @@ func TestTermAnswersWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// apart is how far from the first a signal comes that is the second: closer together they are one.
+const apart = 200 * time.Millisecond
+
+func TestSignalThatComesTwiceAtOnceDrains(t *testing.T) {
+	p := up(t)
+	r := p.sendHalf()
+	p.inFlight(1)
+	p.signal(syscall.SIGINT)
+	p.signal(syscall.SIGINT)
+	p.eventually("draining", func() bool { return strings.Contains(p.stderr.String(), `"to":"Draining"`) })
+	if status, body, err := r.end(); err != nil || status != 200 {
+		t.Errorf("%d %s %v", status, body, err)
+	}
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		p := up(t)
@@ -65,6 +83,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 		p.inFlight(1)
 		p.signal(syscall.SIGINT)
 		p.eventually("draining", func() bool { return strings.Contains(p.stderr.String(), `"to":"Draining"`) })
+		time.Sleep(apart)
 		p.signal(second)
 		if code := p.exit(); code != 130 {
 			t.Errorf("%v: exit code %d", second, code)
@@ -76,6 +95,8 @@ func TestStormOfSignalsStopsOnce(t *testing.T) {
 	p := up(t)
 	p.sendHalf()
 	p.inFlight(1)
+	p.signal(syscall.SIGTERM)
+	time.Sleep(apart)
 	for range 200 { // of which the system merges those that are pending at a time
 		p.signal(syscall.SIGTERM)
 		p.signal(syscall.SIGINT)

@@ -57,6 +57,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 		last := lines[len(lines)-1]
 		return strings.Contains(last, "inflight=8 ") && strings.Contains(last, "waiting=0 ")
 	})
+	time.Sleep(200 * time.Millisecond) // closer together the two would be one
 	began := time.Now()
 	p.signal(syscall.SIGINT)
 	if code := p.exit(); code != 130 {

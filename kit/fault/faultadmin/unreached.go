@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/spelling"
 )
 
 // Unreached says why a rule strikes none of the points that a process has, and which name was probably meant; "" if
@@ -81,55 +82,21 @@ func quoted(keys []string) string {
 
 // meant is the end of a message: the point that was probably meant, if there is one.
 func meant(pattern string, points []fault.PointStatus) string {
-	const longest = 64 // beyond it nobody meant a name, and the distance costs its square
-	if len(pattern) > longest {
+	head, begins := strings.CutSuffix(pattern, "*") // of inferense.* the beginning is judged
+	names := make([]string, len(points))
+	for i, p := range points {
+		names[i] = p.Name
+		if begins {
+			names[i] = p.Name[:min(len(head), len(p.Name))]
+		}
+	}
+	near := spelling.Nearest(head, names)
+	if near == "" {
 		return ""
 	}
-	best, least := "", 2+len(pattern)/4
-	for _, p := range points {
-		name := p.Name
-		if head, ok := strings.CutSuffix(pattern, "*"); ok { // of inferense.* the beginning is judged
-			name = name[:min(len(head), len(name))]
-			if d := distance(head, name); d < least {
-				best, least = within(p.Name), d
-			}
-			continue
-		}
-		if d := distance(pattern, name); len(name) <= longest && d < least {
-			best, least = name, d
-		}
+	if begins {
+		pkg, _, _ := strings.Cut(points[slices.Index(names, near)].Name, ".")
+		near = pkg + ".*"
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
-}
-
-// within is the pattern of all points of a point's package.
-func within(name string) string {
-	pkg, _, _ := strings.Cut(name, ".")
-	return pkg + ".*"
-}
-
-// distance counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for k := range last {
-		last[k] = k
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for k := 1; k <= len(b); k++ {
-			differ := 1
-			if a[i-1] == b[k-1] {
-				differ = 0
-			}
-			row[k] = min(last[k]+1, row[k-1]+1, last[k-1]+differ)
-			if i > 1 && k > 1 && a[i-1] == b[k-2] && a[i-2] == b[k-1] {
-				row[k] = min(row[k], before[k-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
+	return "; did you mean " + near + "?"
 }

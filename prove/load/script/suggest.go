@@ -5,56 +5,17 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dougong-io/dougong/kit/spelling"
 )
 
 // suggest returns a question after the nearest of the known names, or nothing when none is near.
 func suggest(name string, known []string) string {
-	best, bestDistance := "", 1+max(1, min(len(name), 60)/3)
-	if len(name) > 200 {
+	near := spelling.Nearest(name, known)
+	if near == "" {
 		return ""
 	}
-	for _, candidate := range known {
-		if len(candidate) > 200 {
-			continue
-		}
-		if d := distance(name, candidate); d < bestDistance {
-			best, bestDistance = candidate, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return ", did you mean " + show(best) + "?"
-}
-
-// distance counts the characters to insert, delete, replace or swap with their neighbour (optimal string alignment),
-// where another case costs nothing.
-func distance(from, to string) int {
-	a, b := []rune(strings.ToLower(from)), []rune(strings.ToLower(to))
-	var rows [3][]int
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-	}
-	last, row, next := rows[0], rows[1], rows[2] // for i-2, i-1 and i characters of a
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		next[0] = i
-		for j := 1; j <= len(b); j++ {
-			d := row[j-1]
-			if a[i-1] != b[j-1] {
-				d++
-			}
-			d = min(d, row[j]+1, next[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, last[j-2]+1)
-			}
-			next[j] = d
-		}
-		last, row, next = row, next, last
-	}
-	return row[len(b)]
+	return ", did you mean " + show(near) + "?"
 }
 
 // list names at most 20 things.
