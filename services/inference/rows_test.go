@@ -1,14 +1,19 @@
 package inference
 
 import (
+	"context"
+	"errors"
+	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/dougong-io/dougong/examples/models"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/services/inference/repository"
 )
 
 // manyRows is a request of n rows of loan-default for POST /v1/predict.
@@ -136,5 +141,82 @@ func TestPanicInAnExtraSlotIsKeptForItsRequest(t *testing.T) {
 	}
 	if b.one() {
 		t.Error("another block was taken")
+	}
+}
+
+// inSlot is an exchange that has a slot, of a service with one, and rows for it.
+func inSlot(t *testing.T, ctx context.Context, rows int) (x *exchange, v *repository.Version, values, outputs []float64) {
+	t.Helper()
+	cfg := miniConfig()
+	cfg.Slots = 1
+	s, _, _ := serve(t, cfg, mini(t))
+	e := s.begin(caller{ctx: ctx}, protocol{})
+	x = &e
+	if err := x.admit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.permit.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.permit.Done)
+	v, err := x.loaded.Find("loan-mini", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs = make([]float64, rows*v.Outputs())
+	for i := range outputs {
+		outputs[i] = math.NaN()
+	}
+	return x, v, make([]float64, rows*v.Features()), outputs
+}
+
+// endsAfter ends when it has been looked at so many times.
+type endsAfter struct {
+	context.Context
+	looks int
+}
+
+func (c *endsAfter) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestNoBlockBeginsWhenNobodyWaitsForIt(t *testing.T) {
+	ctx := &endsAfter{context.Background(), 1 << 30}
+	x, v, values, outputs := inSlot(t, ctx, 10*blockRows)
+	ctx.looks = 3
+	if err := x.predictBlocks(v, values, 10*blockRows, outputs); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	scored := slices.IndexFunc(outputs, math.IsNaN)
+	if scored != 4*blockRows { // one, and one after each look
+		t.Errorf("%d rows were scored of %d", scored, len(outputs))
+	}
+}
+
+// Who waits between two blocks holds memory, which must be there.
+func TestLargeRequestsYieldOnlyWithRoomForTheirRows(t *testing.T) {
+	for _, room := range []bool{true, false} {
+		x, v, values, outputs := inSlot(t, context.Background(), 4*blockRows)
+		x.service.waiting.small.Add(1)
+		need := int64(8 * (cap(values) + cap(outputs)))
+		rest := x.service.memory.limit - need
+		if !room {
+			rest++
+		}
+		x.service.memory.take(rest)
+		if err := x.predictBlocks(v, values, 4*blockRows, outputs); err != nil {
+			t.Fatal(err)
+		}
+		if (x.yielded > 0) != room {
+			t.Errorf("with room %v it waited for %v", room, x.yielded)
+		}
+		if got := x.service.memory.used.Load(); got != rest {
+			t.Errorf("%d bytes are held after it, %d before", got, rest)
+		}
+		x.service.memory.used.Add(-rest)
+		x.service.waiting.small.Add(-1)
 	}
 }
