@@ -102,7 +102,7 @@ func TestCallThatComesTooLateIsRefusedBeforeWork(t *testing.T) {
 		return nil, nil
 	}))
 	err := ask(within(t, 5*time.Second), r.dial(t))
-	wantCode(t, err, codes.DeadlineExceeded, "before work began")
+	wantCode(t, err, codes.DeadlineExceeded, "work did not begin")
 	if o := r.seen.wait(t, readyMethod, 1); o[0].Code != codes.DeadlineExceeded || o[0].BytesIn != 0 {
 		t.Errorf("outcome %+v", o[0])
 	}

@@ -67,7 +67,7 @@ func (c codec) Marshal(v any) (data mem.BufferSlice, err error) {
 	if ok && err == nil {
 		out.bytes.Add(int64(data.Len()))
 		if out.c != nil {
-			data = out.c.srv.answers.mark(data, out.c.remote())
+			data = out.c.srv.answers.mark(data, out.c.remote(), v)
 		}
 	}
 	return data, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/loopback"
 )
 
 // Config is how the listener behaves. Start from [DefaultConfig]; the zero value is refused by Validate.
@@ -121,6 +122,5 @@ func (c Config) clients() limit.ConnConfig {
 // anything, so it is taken as reachable.
 func (c Config) onLoopback() bool {
 	host, _, _ := net.SplitHostPort(c.Listen)
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return loopback.Host(host)
 }

@@ -55,6 +55,17 @@ func (l *listener) cut(all bool) {
 	}
 }
 
+// living tells since when each client's connection is there.
+func (l *listener) living() map[netip.AddrPort]time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	living := make(map[netip.AddrPort]time.Time, len(l.conns))
+	for c := range l.conns {
+		living[addrPortOf(c.RemoteAddr())] = c.since
+	}
+	return living
+}
+
 // cutThose closes the connections of these clients that were there at that time, and returns whose they were.
 func (l *listener) cutThose(since map[netip.AddrPort]time.Time) (remotes []netip.AddrPort) {
 	var closing []*conn

@@ -307,6 +307,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	s.collectUnserved(0)
 	close(stop)
 	own.Wait()
+	for range 2 { // no connection is left
+		s.answers.abandon(nil)
+	}
 	if !endsIn(accounted, cutWait) {
 		errs = append(errs, fmt.Errorf("audit: the sink took nothing for %v", cutWait))
 	}

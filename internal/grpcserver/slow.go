@@ -33,6 +33,7 @@ func (s *Server) sweep(stop <-chan struct{}) {
 			c.expire() // what reads its message returns
 		}
 		s.cutUntaken()
+		s.answers.abandon(s.listener.living())
 		s.collectUnserved(unservedAfter)
 	}
 }
@@ -40,7 +41,7 @@ func (s *Server) sweep(stop <-chan struct{}) {
 // cutUntaken closes the connections on which an answer was not taken in time. Its memory cannot be had back otherwise:
 // gRPC keeps what is to be written for as long as its connection is there.
 func (s *Server) cutUntaken() {
-	old := s.answers.takeOld(s.cfg.WriteTimeout)
+	old := s.answers.old(s.cfg.WriteTimeout)
 	if len(old) == 0 {
 		return
 	}

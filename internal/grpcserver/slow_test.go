@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 )
 
 // framed is a message as it is on the wire.
@@ -214,6 +217,107 @@ func TestClientThatTakesNoAnswerIsCutOff(t *testing.T) {
 			t.Fatalf("%d answers are remembered", r.answers.count())
 		}
 	}
+}
+
+// lasting is an answer that counts how it was given back.
+type lasting struct {
+	text
+	given, abandoned atomic.Int64
+}
+
+func (l *lasting) MarshalBuffers() (mem.BufferSlice, error) {
+	data := []byte(l.s)
+	return mem.BufferSlice{mem.NewBuffer(&data, &lastingPool{l})}, nil
+}
+
+func (l *lasting) Abandon() { l.abandoned.Add(1) }
+
+type lastingPool struct{ of *lasting }
+
+func (p *lastingPool) Get(n int) *[]byte { b := make([]byte, n); return &b }
+func (p *lastingPool) Put(*[]byte)       { p.of.given.Add(1) }
+
+// TestAnswersOfAConnectionThatEndsAreGivenBack, however it ends: gRPC forgets those that it has begun to write, or that
+// wait for a window.
+func TestAnswersOfAConnectionThatEndsAreGivenBack(t *testing.T) {
+	var mu sync.Mutex
+	var made []*lasting
+	cfg := testConfig()
+	cfg.WriteTimeout = time.Second
+	r := start(t, cfg, Deps{}, texts(func(_ context.Context, dec func(any) error) (any, error) {
+		var m text
+		if err := dec(&m); err != nil {
+			return nil, err
+		}
+		l := &lasting{text: text{s: strings.Repeat("x", 100_000)}}
+		mu.Lock()
+		made = append(made, l)
+		mu.Unlock()
+		return l, nil
+	}, echoes))
+	await := func(n int, what string) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			back := 0
+			for _, l := range made {
+				switch given, abandoned := l.given.Load(), l.abandoned.Load(); {
+				case given > 1 || abandoned > 1:
+					t.Fatalf("%s: given back %d times, abandoned %d", what, given, abandoned)
+				case given+abandoned > 0:
+					back++
+				}
+			}
+			all := len(made)
+			mu.Unlock()
+			if all == n && back == n {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d of %d answers are back, %d were expected", what, back, all, n)
+			}
+		}
+	}
+	ask := func(window uint32) *frames {
+		f := dialFrames(t, r.addr)
+		f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+		f.until(t, isSettings)
+		f.WriteSettingsAck()
+		for i := range uint32(5) {
+			f.head(t, 1+2*i, "/test.Texts/Unary")
+			f.WriteData(1+2*i, true, framed(0, "x"))
+		}
+		return f
+	}
+	asked := 0
+	for name, window := range map[string]uint32{"before the first byte": 0, "in the middle": 1000} {
+		f := ask(window)
+		asked += 5
+		for { // until all are answered, so that none is refused because its caller went
+			mu.Lock()
+			n := len(made)
+			mu.Unlock()
+			if n == asked {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		f.c.Close()
+		await(asked, name)
+	}
+	f := ask(0)
+	asked += 5
+	await(asked, "after write_timeout")
+	f.c.Close()
+	ask(0)
+	asked += 5
+	for end := time.Now().Add(10 * time.Second); r.answers.count() < 5; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d answers wait", r.answers.count())
+		}
+	}
+	r.stop()
+	await(asked, "after a stop")
 }
 
 // count is how many answers are known.

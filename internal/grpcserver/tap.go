@@ -35,7 +35,8 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	if timed {
 		deadline = deadline.Add(-s.cfg.DeadlineMargin)
 		if c.refused == nil && !deadline.After(c.start) {
-			c.refused = status.Error(codes.DeadlineExceeded, "the caller's deadline had passed before work began")
+			c.refused = status.Errorf(codes.DeadlineExceeded,
+				"the caller's deadline, %v, is not longer than grpc.deadline_margin, %v, which is kept to answer in: work did not begin", deadline.Add(s.cfg.DeadlineMargin).Sub(c.start).Round(time.Microsecond), s.cfg.DeadlineMargin)
 		}
 	}
 	if own := c.start.Add(c.method.timeout); c.method.timeout > 0 && (!timed || own.Before(deadline)) {

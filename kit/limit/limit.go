@@ -336,12 +336,17 @@ func (l *Limit) passOn(now time.Duration) {
 			l.dismiss(s, l.reject(Deadline))
 			continue
 		}
-		l.waiting.grant(s, l.hold.mean)
-		s.waited = max(0, now-s.since)
-		l.takeSlot(s, granted, now)
-		s.wake <- struct{}{}
+		l.give(s, now)
 	}
 	l.mark(now)
+}
+
+// give ends the wait of a request with a slot, of which there is one. The lock is held.
+func (l *Limit) give(s *seat, now time.Duration) {
+	l.waiting.grant(s, l.hold.mean)
+	s.waited = max(0, now-s.since)
+	l.takeSlot(s, granted, now)
+	s.wake <- struct{}{}
 }
 
 // least is the time that the work of the seat hardly stays below. Of what has begun, anything may be left. The lock is
@@ -451,7 +456,7 @@ func (l *Limit) vacate(s *seat) {
 
 func (l *Limit) recycle(s *seat) {
 	s.phase, s.err = vacant, nil
-	s.between, s.paid, s.worked = false, false, 0
+	s.between, s.long, s.paid, s.worked = false, false, false, 0
 	s.next, l.free = l.free, s
 }
 

@@ -66,6 +66,9 @@ func request(t *testing.T, l *Limit, rnd *rand.Rand, busy *atomic.Int64, pause f
 		gone = true
 		others.Go(func() { pause(leave); p.Done() })
 	}
+	if rnd.IntN(3) == 0 {
+		p.Long()
+	}
 	if !atOnce && p.Start(ctx) != nil {
 		return
 	}

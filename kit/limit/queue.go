@@ -36,6 +36,7 @@ type queue struct {
 type class struct {
 	length   int           // those who have not begun
 	between  int           // those who have
+	short    int           // of both, those that are not long
 	passed   int           // slots that went to more urgent classes since one of this class could have had one
 	turns    flows         // that may have a slot, the next first
 	sizes    flows         // all that wait, that with most who have not begun first
@@ -110,6 +111,9 @@ func (q *queue) all() int { return q.length + q.between }
 
 // count adds to who waits.
 func (q *queue) count(s *seat, n int) {
+	if !s.long {
+		q.classes[s.class].short += n
+	}
 	if c := &q.classes[s.class]; s.between {
 		q.between += n
 		c.between += n
@@ -203,14 +207,14 @@ func (q *queue) advance(c *class, to time.Duration) {
 	}
 }
 
-// push lets the seat wait: last of its flow, unless it has begun and its flow has more of the room for such than is left
+// push lets the seat wait: last of its flow, unless it has begun and is long, or its flow has more of the room for such than is left
 // to others (a dynamic threshold: Choudhury, Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
 // Switches", IEEE/ACM Transactions on Networking 6(2), 1998). Then it comes first, so that none of its flow begins before
 // it has ended.
 func (q *queue) push(s *seat) {
 	t := q.refer(s)
 	c, f := &q.classes[s.class], &t.flows[s.class]
-	if s.between && f.length() > 0 && f.between.length >= q.places-q.between {
+	if s.between && f.length() > 0 && (s.long || f.between.length >= q.places-q.between) {
 		s.ticket = f.next().ticket - 1
 		f.between.pushFirst(s)
 	} else {
@@ -270,6 +274,52 @@ func (q *queue) first() *seat {
 		return nil
 	}
 	return next.turns.heap[0].next()
+}
+
+// firstShort returns who is not long and would have the next slot if nobody were, and if the seat gave its own back: of its
+// class, of one that is more urgent, or of one that is due. nil if there is none.
+func (q *queue) firstShort(holder *seat) *seat {
+	for i := range q.classes {
+		c := &q.classes[i]
+		if c.short == 0 || i > int(holder.class) && c.passed < passes {
+			continue
+		}
+		var next *seat
+		var of *flow
+		consider := func(f *flow) {
+			if of == nil || earlier(f, of) {
+				if s := f.short(); s != nil {
+					next, of = s, f
+				}
+			}
+		}
+		for _, f := range c.turns.heap {
+			consider(f)
+		}
+		if holder.owner != nil && holder.owner.parked { // for want of the very slot
+			consider(&holder.owner.flows[i])
+		}
+		if next != nil {
+			return next
+		}
+	}
+	return nil
+}
+
+// short is who came first of those who are not long.
+func (f *flow) short() *seat {
+	first := func(in *fifo) *seat {
+		s := in.first
+		for s != nil && s.long {
+			s = s.next
+		}
+		return s
+	}
+	fresh, begun := first(&f.waiting), first(&f.between)
+	if fresh == nil || begun != nil && begun.ticket < fresh.ticket {
+		return begun
+	}
+	return fresh
 }
 
 // grant ends the wait of the first with a slot, for which its flow pays in advance: its own mean, or else price, the

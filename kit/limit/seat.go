@@ -27,6 +27,7 @@ type seat struct {
 	phase   phase
 	class   uint8
 	between bool // has begun, and waits for a slot again
+	long    bool // gives its slot to those who are not, only
 	paid    bool // waited for the slot of its last block, too, so that its flow has been here all the time
 	due     time.Duration
 	since   time.Duration // when the phase queued or running began

@@ -22,12 +22,28 @@ var errNoSlot = errors.New("limit: permit has no slot: call Start first, and Yie
 // back, but for its extra slots, which are still worked on: their Keep says no. Neither deadline nor ctx is
 // looked at when nobody waits. The time in Yield is no time that a slot is held.
 //
+// A permit that is [Permit.Long] gives its slot only to those that are not, and goes on before all others of its tenant.
+//
 // It is not for work that holds what others need to go on, nor does it pass fault points.
 func (p Permit) Yield(ctx context.Context) error {
 	if p.limit != nil && !p.limit.crowded.Load() && p.seat.blocks.Load() == p.serial+1 {
 		return nil
 	}
 	return p.yield(ctx)
+}
+
+// Long says that the work behind the permit is long, compared with what most come for. Its Yield gives the slot to short
+// work alone: if long requests took turns at each block, all of a tenant would end late, and of more than can be borne each
+// past its deadline. It is called before Start or with a slot, in neither case while another method of the permit runs.
+func (p Permit) Long() {
+	if p.limit == nil {
+		return
+	}
+	p.limit.mu.Lock()
+	defer p.limit.mu.Unlock()
+	if s := p.seat; s.serial == p.serial && (s.phase == arriving || s.phase == running) {
+		s.long = true
+	}
 }
 
 func (p Permit) yield(ctx context.Context) error {
@@ -54,6 +70,9 @@ func (p Permit) yield(ctx context.Context) error {
 	s.between, s.paid = true, s.charge > 0
 	l.learnHold(s, now)
 	l.freeSlot(s, piece)
+	if s.long {
+		l.passToShort(s, now)
+	}
 	l.enqueue(s, now)
 	l.passOn(now)
 	if s.phase == granted { // it is its own turn
@@ -69,6 +88,9 @@ func (p Permit) yield(ctx context.Context) error {
 
 // wanted tells whether somebody would have the slot of the seat if it were given back. The lock is held.
 func (l *Limit) wanted(s *seat) bool {
+	if s.long {
+		return l.waiting.firstShort(s) != nil
+	}
 	if l.waiting.first() != nil {
 		return true
 	}
@@ -81,6 +103,21 @@ func (l *Limit) wanted(s *seat) bool {
 		}
 	}
 	return false
+}
+
+// passToShort gives a slot that a long request has given up to the first that is not. The lock is held.
+func (l *Limit) passToShort(s *seat, now time.Duration) {
+	for l.running < l.slots {
+		next := l.waiting.firstShort(s)
+		if next == nil {
+			return
+		}
+		if left := next.due - now; left > 0 && left >= l.least(next) {
+			l.give(next, now)
+			return
+		}
+		l.dismiss(next, l.reject(Deadline))
+	}
 }
 
 // learnHold takes in for how long a slot was held while others may have waited for it: of work in blocks, what was

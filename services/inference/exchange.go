@@ -108,11 +108,10 @@ func (x *exchange) receive(r *http.Request) error {
 // compute waits for a slot, and encodes the answer to a body.
 func (x *exchange) compute(body []byte) error {
 	waits := time.Since(x.start)
-	waiting := x.service.waiting.of(body)
-	waiting.Add(1)
-	err := x.permit.Start(x.ctx)
-	waiting.Add(-1)
-	if err != nil {
+	if len(body) > largeBody {
+		x.permit.Long()
+	}
+	if err := x.permit.Start(x.ctx); err != nil {
 		return err
 	}
 	x.began = time.Since(x.start)

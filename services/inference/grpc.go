@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -26,7 +27,8 @@ import (
 
 // RegisterGRPC hands the service of the Open Inference Protocol to handle, with the role that a caller needs for each
 // method; methods that are not named are open to anyone. The server must hand a message that has a method
-// UnmarshalBuffers its bytes, and take those of one that has MarshalBuffers, as internal/grpcserver does.
+// UnmarshalBuffers its bytes, take those of one that has MarshalBuffers, and call its Abandon if they are never given back,
+// as internal/grpcserver does.
 func (s *Service) RegisterGRPC(handle func(desc *grpc.ServiceDesc, impl any, roles map[string]string)) {
 	desc := inferencepb.GRPCInferenceService_ServiceDesc
 	desc.Methods = append([]grpc.MethodDesc{}, desc.Methods...)
@@ -95,6 +97,7 @@ type inferAnswer struct {
 	bytes  []byte
 	buffer pool.Buffer
 	held   share
+	gone   atomic.Bool
 }
 
 // MarshalBuffers gives it away.
@@ -110,8 +113,19 @@ func (a *inferAnswer) MarshalBuffers() (mem.BufferSlice, error) {
 // Get and Put make it the pool that its memory goes back to.
 func (a *inferAnswer) Get(length int) *[]byte { return mem.DefaultBufferPool().Get(length) }
 func (a *inferAnswer) Put(*[]byte) {
-	a.held.give()
-	a.buffer.Release()
+	if !a.gone.Swap(true) {
+		a.held.give()
+		a.buffer.Release()
+	}
+}
+
+// Abandon is called instead when its connection has ended. The memory is left to whoever may still look at it.
+func (a *inferAnswer) Abandon() {
+	if !a.gone.Swap(true) {
+		a.held.give()
+		a.buffer.SetBytes(nil)
+		a.buffer.Release()
+	}
 }
 
 // inferHandler is ModelInfer. The server lets it ask for the message when there is room for it.

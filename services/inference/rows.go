@@ -54,13 +54,14 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 	held := share{of: &x.service.memory}
 	defer held.give()
 	yields := held.take(8 * (cap(values) + cap(outputs)))
-	most := min(b.count(), runtime.GOMAXPROCS(0)) - 1
-	for started := 0; b.one(); {
+	x.permit.Long() // if it was not before
+	most := int64(runtime.GOMAXPROCS(0) - 1)
+	for b.one() {
 		if expired(x.ctx) {
 			b.stop(context.DeadlineExceeded)
 			break
 		}
-		if yields && x.service.waiting.onlySmall() {
+		if yields {
 			asks := time.Now()
 			err := x.permit.Yield(x.ctx)
 			x.yielded += time.Since(asks)
@@ -69,9 +70,9 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 				break
 			}
 		}
-		if started < most && b.left() > 1 {
+		if b.helping.Load() < most && b.left() > 1 {
 			if slot, ok := x.permit.Extra(); ok {
-				started++
+				b.helping.Add(1)
 				b.helpers.Go(func() { b.help(slot) })
 			}
 		}
@@ -86,22 +87,10 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 	return nil
 }
 
-// waiting counts the requests that wait for a slot, by what they will probably take. Only to small ones does a large one
-// give its slot: if large ones took turns at each block, all would end late, and under more load than can be borne past
-// their deadlines, with the work on them lost.
-type waiting struct{ small, large atomic.Int64 }
-
-// largeBody is that of a request which takes about as long to read as a block takes to score.
+// largeBody is that of a request which takes about as long to read as a block takes to score. While it waits for its slot,
+// other large requests do not give it theirs, as they give it to small ones: if all took turns at each block, all would
+// end late, and under more load than can be borne past their deadlines, with the work on them lost.
 const largeBody = 64 << 10
-
-func (w *waiting) of(body []byte) *atomic.Int64 {
-	if len(body) > largeBody {
-		return &w.large
-	}
-	return &w.small
-}
-
-func (w *waiting) onlySmall() bool { return w.small.Load() > 0 && w.large.Load() == 0 }
 
 // blocks is the work of a request of many rows. Who has a slot takes the next block.
 type blocks struct {
@@ -113,9 +102,8 @@ type blocks struct {
 	failed   atomic.Pointer[error]
 	panicked atomic.Pointer[any]
 	helpers  sync.WaitGroup
+	helping  atomic.Int64 // helpers that have not ended
 }
-
-func (b *blocks) count() int { return (b.rows + blockRows - 1) / blockRows }
 
 // left is how many of them nobody has taken.
 func (b *blocks) left() int { return (b.rows - int(b.next.Load()) + blockRows - 1) / blockRows }
@@ -142,6 +130,7 @@ func (b *blocks) stop(err error) {
 
 // help scores blocks in an extra slot while nobody else wants it. A panic is the request's, not the process's.
 func (b *blocks) help(slot limit.Slot) {
+	defer b.helping.Add(-1)
 	defer slot.Done()
 	defer func() {
 		if p := recover(); p != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dougong-io/dougong/examples/models"
@@ -144,13 +145,13 @@ func TestPanicInAnExtraSlotIsKeptForItsRequest(t *testing.T) {
 	}
 }
 
-// inSlot is an exchange that has a slot, of a service with one, and rows for it.
-func inSlot(t *testing.T, ctx context.Context, rows int) (x *exchange, v *repository.Version, values, outputs []float64) {
+// inSlot is an exchange that has a slot of so many, and rows for it.
+func inSlot(t *testing.T, ctx context.Context, slots, rows int) (x *exchange, v *repository.Version, values, outputs []float64) {
 	t.Helper()
 	cfg := miniConfig()
-	cfg.Slots = 1
+	cfg.Slots = slots
 	s, _, _ := serve(t, cfg, mini(t))
-	e := s.begin(caller{ctx: ctx}, protocol{})
+	e := s.begin(caller{ctx: ctx, tenant: "a"}, protocol{})
 	x = &e
 	if err := x.admit(); err != nil {
 		t.Fatal(err)
@@ -185,7 +186,7 @@ func (c *endsAfter) Err() error {
 
 func TestNoBlockBeginsWhenNobodyWaitsForIt(t *testing.T) {
 	ctx := &endsAfter{context.Background(), 1 << 30}
-	x, v, values, outputs := inSlot(t, ctx, 10*blockRows)
+	x, v, values, outputs := inSlot(t, ctx, 1, 10*blockRows)
 	ctx.looks = 3
 	if err := x.predictBlocks(v, values, 10*blockRows, outputs); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
@@ -199,8 +200,7 @@ func TestNoBlockBeginsWhenNobodyWaitsForIt(t *testing.T) {
 // Who waits between two blocks holds memory, which must be there.
 func TestLargeRequestsYieldOnlyWithRoomForTheirRows(t *testing.T) {
 	for _, room := range []bool{true, false} {
-		x, v, values, outputs := inSlot(t, context.Background(), 4*blockRows)
-		x.service.waiting.small.Add(1)
+		x, v, values, outputs := inSlot(t, context.Background(), 1, 4*blockRows)
 		need := int64(8 * (cap(values) + cap(outputs)))
 		rest := x.service.memory.limit - need
 		if !room {
@@ -217,6 +217,110 @@ func TestLargeRequestsYieldOnlyWithRoomForTheirRows(t *testing.T) {
 			t.Errorf("%d bytes are held after it, %d before", got, rest)
 		}
 		x.service.memory.used.Add(-rest)
-		x.service.waiting.small.Add(-1)
+	}
+}
+
+// looked calls a function whenever its owner looks whether it has ended, which is between two blocks.
+type looked struct {
+	context.Context
+	at func()
+}
+
+func (c *looked) Err() error {
+	if c.at != nil {
+		c.at()
+	}
+	return nil
+}
+
+// A row waits for a block, whoever else waits with many.
+func TestSingleRowsGoBeforeLargeRequestsThatWait(t *testing.T) {
+	const rows = 50 * blockRows
+	ctx := &looked{Context: context.Background()}
+	x, v, values, outputs := inSlot(t, ctx, 1, rows)
+	l := x.service.limiter
+	var others sync.WaitGroup
+	var large, small atomic.Bool
+	late, looks := 0, 0
+	ctx.at = func() {
+		looks++
+		switch {
+		case looks == 5:
+			p, err := l.AdmitFor(limit.Request{Tenant: "a"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p.Long()
+			others.Go(func() {
+				defer p.Done()
+				if err := p.Start(context.Background()); err != nil {
+					t.Error(err)
+				}
+				large.Store(true)
+			})
+			waitFor(t, func() bool { return l.Stats().Queued == 1 })
+		case looks == 10:
+			others.Go(func() {
+				p, err := l.AcquireFor(context.Background(), limit.Request{Tenant: "b"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				small.Store(true)
+				p.Done()
+			})
+			waitFor(t, func() bool { return l.Stats().Queued == 2 || small.Load() })
+		case looks > 10 && !small.Load():
+			late++
+		case large.Load():
+			t.Error("the other large request had the slot first")
+		}
+	}
+	if err := x.predictBlocks(v, values, rows, outputs); err != nil {
+		t.Fatal(err)
+	}
+	if looks < 20 || late > 0 {
+		t.Errorf("of %d looks %d passed before the row had its slot", looks, late)
+	}
+	x.permit.Done()
+	others.Wait()
+	if got := x.service.Status(); got.Running+got.Queued+got.Arriving != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A slot that was given to others is taken again when they have gone.
+func TestLargeRequestsTakeFreeSlotsAgain(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	}
+	const rows = 4000 * blockRows
+	ctx := &looked{Context: context.Background()}
+	x, v, values, outputs := inSlot(t, ctx, 2, rows)
+	l := x.service.limiter
+	looks, again := 0, false
+	ctx.at = func() {
+		looks++
+		switch {
+		case looks == 5: // both slots are its own
+			if got := l.Stats().Running; got != 2 {
+				t.Errorf("it has %d slots", got)
+			}
+			p, err := l.AcquireFor(context.Background(), limit.Request{Tenant: "b"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p.Done()
+		case looks > 6:
+			again = again || l.Stats().Running == 2
+		}
+	}
+	if err := x.predictBlocks(v, values, rows, outputs); err != nil {
+		t.Fatal(err)
+	}
+	if !again {
+		t.Errorf("in %d looks it had one slot", looks)
 	}
 }

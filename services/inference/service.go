@@ -46,7 +46,6 @@ type Service struct {
 	limiter *limit.Limit
 	breaker *breaker.Group[modelVersion]
 	memory  budget
-	waiting waiting
 	points  points
 
 	models  atomic.Pointer[loadedModels] // nil until loaded

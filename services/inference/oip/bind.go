@@ -13,15 +13,32 @@ const beyondFloat32 = 0x1.ffffffp127
 // once after a Parse. Its errors are *Error.
 func (r *Request) Bind(sig *Signature) error {
 	var err error
-	if len(r.inputs) == 1 && string(r.inputs[0].name) == InputName && !(len(sig.Features) == 1 && sig.Features[0] == InputName) {
+	switch {
+	case len(r.inputs) == 1 && r.inputs[0].whole:
+		if err = r.inputs[0].shapeFor(sig); err == nil {
+			err = r.bindTensor(sig)
+		}
+	case len(r.inputs) == 1 && string(r.inputs[0].name) == InputName && !(len(sig.Features) == 1 && sig.Features[0] == InputName):
 		err = r.bindTensor(sig)
-	} else {
+	default:
 		err = r.bindColumns(sig)
 	}
 	if err != nil {
 		return err
 	}
 	return r.checkRange(sig)
+}
+
+// shapeFor reads the whole body as rows of the model.
+func (in *input) shapeFor(sig *Signature) error {
+	row := len(sig.Features) * sig.Datatype.Size()
+	if len(in.raw) == 0 || len(in.raw)%row != 0 {
+		return in.fault("the body has %d bytes; a row of model %s version %s takes %d, which are %d values of %s",
+			len(in.raw), sig.Model, sig.Version, row, len(sig.Features), sig.Datatype)
+	}
+	in.datatype, in.rank = sig.Datatype, 2
+	in.shape = [2]int64{int64(len(in.raw) / row), int64(len(sig.Features))}
+	return nil
 }
 
 // bindTensor takes one tensor for all features.

@@ -7,11 +7,15 @@ import (
 )
 
 // ParseJSON reads the body of a POST …/infer. The JSON is its first header bytes, and binary tensors follow; header is -1
-// if there is no Inference-Header-Content-Length, and all of it is JSON. Every fault is found that can be found without
+// if there is no Inference-Header-Content-Length, and all of it is JSON. If it is 0 the body is the one input's tensor, in
+// the datatype and width of the model (Triton's raw binary request). Every fault is found that can be found without
 // the model; it is an *Error.
 func (r *Request) ParseJSON(body []byte, header int, l Limits) error {
 	r.Reset()
 	r.limits = l
+	if header == 0 {
+		return r.rawBody(body)
+	}
 	document := body
 	if header != -1 {
 		if header < 0 || header > len(body) {
@@ -25,6 +29,16 @@ func (r *Request) ParseJSON(body []byte, header int, l Limits) error {
 		return malformed("the body is not an inference request", err)
 	}
 	return r.binaryTensors(body, header)
+}
+
+// rawBody takes a body that is a tensor and nothing else.
+func (r *Request) rawBody(body []byte) error {
+	in, err := r.addInput()
+	if err != nil {
+		return err
+	}
+	in.raw, in.inRaw, in.whole = body, true, true
+	return in.setName([]byte(InputName))
 }
 
 // object reads the members of an object.

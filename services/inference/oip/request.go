@@ -64,6 +64,7 @@ type input struct {
 	datatype Datatype
 	inRaw    bool
 	finite   bool // known to have no infinite value, nor one beyond its datatype; NaN is missing
+	whole    bool // it is all of the body: Bind finds datatype and shape
 	nested   bool // JSON data as [rows][width]
 	typed    bool // protobuf: has contents
 	bools    bool // JSON data has true or false

@@ -1,0 +1,176 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestLongWorkGivesWayToShortWorkAlone: three long jobs and a stream of short requests, in one slot. A short one waits for
+// one block, whatever long ones wait (where one that came before it begins meanwhile, for one of that, too), and the long ones of a tenant are done one after another.
+func TestLongWorkGivesWayToShortWorkAlone(t *testing.T) {
+	const block, count, hold = time.Millisecond, 20, 100 * time.Microsecond
+	for name, short := range map[string]string{"of one tenant": "long", "of another": "short", "of nobody": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimit(t, 1, 1000)
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				var order []string
+				note := func(format string, args ...any) {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, fmt.Sprintf(format, args...))
+				}
+				for i := range 3 {
+					all.Go(func() {
+						p, err := l.AdmitFor(Request{Tenant: "long"})
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						defer p.Done()
+						p.Long()
+						if err := p.Start(t.Context()); err != nil {
+							t.Error(err)
+						}
+						note("begins %d", i)
+						if err := blocks(t.Context(), p, count, block, ignore); err != nil {
+							t.Error(err)
+						}
+						note("ends %d", i)
+					})
+					synctest.Wait()
+				}
+				for range 50 {
+					all.Go(func() {
+						came := time.Now()
+						p, err := l.AcquireFor(t.Context(), Request{Tenant: short})
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						most := block
+						if short == "long" {
+							most += block // one of its own tenant came before it, and begins as another ends
+						}
+						if waited := time.Since(came); waited > most {
+							t.Errorf("waited %v", waited)
+						}
+						time.Sleep(hold)
+						p.Done()
+					})
+					time.Sleep(1300 * time.Microsecond)
+				}
+				all.Wait()
+				if got := fmt.Sprint(order); got != "[begins 0 ends 0 begins 1 ends 1 begins 2 ends 2]" {
+					t.Error(got)
+				}
+				if s := l.Stats(); s.Running+s.Queued+s.Arriving+s.Yielding != 0 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+// TestShortWorkThatIsTooLateIsNotLetPass: what cannot be done in time any more is refused, not given a slot.
+func TestShortWorkThatIsTooLateIsNotLetPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimit(t, 1, 10)
+		p, err := l.AcquireFor(t.Context(), Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Long()
+		var ended sync.WaitGroup
+		for _, patience := range []time.Duration{time.Second, 3 * time.Second} {
+			ended.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				q, err := l.AcquireFor(ctx, Request{Deadline: time.Now().Add(patience)})
+				if late := patience < 2*time.Second; late != (err != nil) || late && !errors.Is(err, ErrRejected) && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("patient for %v: %v", patience, err)
+				}
+				if err == nil {
+					q.Done()
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second)
+		if err := p.Yield(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p.Done()
+		ended.Wait()
+	})
+}
+
+// TestLongIsForgottenWithItsPermit: the next one on the seat takes turns again.
+func TestLongIsForgottenWithItsPermit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimit(t, 1, 10)
+		p, _ := l.AcquireFor(t.Context(), Request{})
+		p.Long()
+		p.Done()
+		p.Long() // is worthless, and does nothing
+		p, _ = l.AcquireFor(t.Context(), Request{})
+		began := false
+		go func() {
+			q, err := l.AdmitFor(Request{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			q.Long()
+			if err := q.Start(t.Context()); err != nil {
+				t.Error(err)
+			}
+			began = true
+			q.Done()
+		}()
+		synctest.Wait()
+		if err := p.Yield(t.Context()); err != nil || !began {
+			t.Errorf("%v; the long one had the slot: %v", err, began)
+		}
+		p.Done()
+	})
+}
+
+func TestLongWorkYieldsWithoutAllocating(t *testing.T) {
+	l := newLimit(t, 1, 10)
+	p, err := l.AcquireFor(t.Context(), Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Done()
+	p.Long()
+	waiting, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if q, err := l.AdmitFor(Request{}); err == nil {
+			q.Long()
+			if q.Start(waiting) == nil {
+				q.Done()
+			}
+		}
+	}()
+	for l.Stats().Queued == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := p.Yield(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	cancel()
+	<-done
+}
