@@ -44,6 +44,10 @@ bench-serve: ## CPU of the server process a request, beside constant servers of 
 	@scripts/mlserver.sh >/dev/null || true # where it cannot be installed the bench goes without, and says so
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./serve -dougong ../bin/dougong
 
+.PHONY: test-manifests
+test-manifests: ## hold deploy/ against Kubernetes' types, Pod Security and the process; CLUSTER=KUBECONFIG asks its API server too
+	cd deploy/manifests && go test -count=1 ./... $(if $(CLUSTER),-args -kubeconfig=$(abspath $(CLUSTER)))
+
 .PHONY: soak-inference
 soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of a processor where cgroups allow it
 	DOUGONG_LONG=1 go test ./test/soak -run TestSoak -v -count=1 -timeout 10m

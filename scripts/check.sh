@@ -31,6 +31,9 @@ bench_vet() {
 	(cd bench && go vet ./...)
 }
 
+# A module of its own, since Kubernetes' types are in it.
+manifests() { (cd deploy/manifests && go vet ./... && go test ./...); }
+
 formatted() {
 	local files bad
 	files=$(git ls-files -co --exclude-standard '*.go') && [[ -n $files ]] || return 1
@@ -40,7 +43,7 @@ formatted() {
 
 tidy() {
 	local m
-	for m in "${modules[@]}" bench; do
+	for m in "${modules[@]}" bench deploy/manifests; do
 		(cd "$m" && go mod tidy -diff) || { echo "go.mod of $m is not tidy" && return 1; }
 	done
 }
@@ -95,6 +98,7 @@ gate "gofmt" formatted
 gate "go vet" each_module go vet ./...
 gate "go vet of bench" bench_vet
 gate "generated code" go run ./scripts/protogen -check api
+gate "manifests" manifests
 gate "staticcheck" each_module go run "$staticcheck" ./...
 gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .
