@@ -178,6 +178,7 @@ func (x *call[T]) attempt(ctx context.Context, l *lease) outcome[T] {
 	overtaken := lost && context.Cause(ctx) == errOvertaken
 	if failed != nil {
 		failed.Call, failed.Endpoint, failed.Attempts, failed.took, failed.at = x.call, l.endpoint.url, l.number, took, l.at
+		failed.RetryAfter = min(failed.RetryAfter, farOff)
 		if failed.RetryAfter > 0 {
 			l.endpoint.hold(failed.RetryAfter)
 		}
@@ -199,6 +200,9 @@ func (x *call[T]) send(ctx context.Context, l *lease) (answer T, failed *Error) 
 	}
 	return x.run(ctx, l.endpoint.wire, &x.head)
 }
+
+// farOff is as good as never, and can be added to.
+const farOff = 24 * time.Hour
 
 // judge says what an attempt tells about its server. One that was overtaken by its hedge was slow; that a caller left,
 // or that a hedge was not needed, tells nothing.

@@ -3,12 +3,13 @@ package inferenceclient
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/loopback"
 )
 
 // Config says whom to call and how. Start from [DefaultConfig]; it lacks the URLs.
@@ -134,9 +135,7 @@ func (c Config) mayCarryToken() bool {
 	}
 	servers, err := parseURLs(c.URLs)
 	return err != nil || !slices.ContainsFunc(servers, func(u *url.URL) bool { // faults of URLs are reported elsewhere
-		ip := net.ParseIP(u.Hostname())
-		local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-		return !encrypted(u) && !local
+		return !encrypted(u) && !loopback.Host(u.Hostname())
 	})
 }
 
@@ -166,22 +165,31 @@ func parseURLs(texts []string) ([]*url.URL, error) {
 	return servers, errors.Join(errs...)
 }
 
-// parseURL does not repeat in its errors what it was given: there may be a password in it.
+// parseURL repeats in its errors what it was given only where no password and no token can be in it.
 func parseURL(text string) (*url.URL, error) {
+	shown := " "
+	if !strings.ContainsAny(text, "@?#") {
+		shown = fmt.Sprintf("%.128q ", text)
+	}
+	if !strings.Contains(text, "://") {
+		return nil, errors.New(strings.TrimSpace(shown + "has no scheme: it must begin with http://, https://, grpc:// or grpcs://"))
+	}
 	u, err := url.Parse(text)
 	switch {
+	case err != nil && shown != " ": // which says what it was given
+		return nil, fmt.Errorf("is no URL: %w", err)
 	case err != nil:
 		return nil, errors.New("is no URL")
 	case u.Scheme != "http" && u.Scheme != "https" && !overGRPC(u):
-		return nil, errors.New("the scheme must be http, https, grpc or grpcs")
+		return nil, fmt.Errorf("the scheme must be http, https, grpc or grpcs, is %.32q", u.Scheme)
 	case u.Hostname() == "":
-		return nil, errors.New("has no host")
+		return nil, errors.New(strings.TrimSpace(shown + "has no host"))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("must have no user, query or fragment; a token comes from token_file or WithToken")
 	case overGRPC(u) && u.Port() == "":
-		return nil, errors.New("has no port, such as :8081")
+		return nil, fmt.Errorf("%.128q has no port, such as :8081", text)
 	case overGRPC(u) && u.Path != "" && u.Path != "/":
-		return nil, errors.New("gRPC has no path")
+		return nil, fmt.Errorf("%.128q: gRPC has no path", text)
 	}
 	return u, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type restWire struct {
 	prefix    string // path of the base, escaped
 	max       int64
 	buffers   sync.Pool // of *bytes.Buffer, for answers
+	answered  atomic.Bool
 }
 
 func newRESTWire(u *url.URL, cfg *Config, p *parts) *restWire {
@@ -194,7 +196,10 @@ func (w *restWire) send(ctx context.Context, h *head, method, path string, heade
 	}
 	resp, err := w.transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return answer{}, unreached(ctx, err)
+		return answer{}, unreached(ctx, err, w.answered.Load())
+	}
+	if !w.answered.Load() {
+		w.answered.Store(true)
 	}
 	defer resp.Body.Close()
 	most := w.max

@@ -17,9 +17,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// unreached is an HTTP exchange without an answer. A certificate that is wrong stays so.
-func unreached(ctx context.Context, err error) *Error {
+// unreached is an HTTP exchange without an answer. A certificate that is wrong stays so, and a port that speaks another
+// protocol; one that has answered before does not.
+func unreached(ctx context.Context, err error, answeredBefore bool) *Error {
 	failed := broken(ctx, err)
+	if advice, sure := adviceREST(err); advice != "" && ctx.Err() == nil && !answeredBefore {
+		failed.cause, failed.retry = &otherProtocol{advice, err}, !sure
+	}
 	if _, wrong := errors.AsType[*tls.CertificateVerificationError](err); wrong {
 		failed.retry = false
 	}
@@ -126,9 +130,15 @@ func failureOf(ctx context.Context, err error, trailer metadata.MD) *Error {
 		} else {
 			e.cause, e.Message = err, ""
 			e.retry = !strings.Contains(s.Message(), "failed to verify certificate") // gRPC keeps the text alone
+			if advice, sure := adviceGRPC(s.Message()); advice != "" {
+				e.cause, e.retry = &otherProtocol{advice, err}, !sure
+			}
 		}
 	case codes.Unimplemented:
 		e.Kind = ErrUnsupported
+		if strings.HasPrefix(s.Message(), "unexpected HTTP status code") { // which gRPC made of a 404
+			e.cause, e.Message = &otherProtocol{portOfOtherCalls, err}, ""
+		}
 	case codes.Canceled: // by the server, or on the way
 		e.Kind, e.retry = ErrUnavailable, true
 	default:

@@ -142,11 +142,11 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 func TestNoUseInWaitingBeyondTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, stubs := withStubs(t, calm(), nil, func(context.Context, int) *Error {
-			return &Error{Kind: ErrOverloaded, RetryAfter: time.Hour, retry: true}
+			return &Error{Kind: ErrOverloaded, RetryAfter: math.MaxInt64, retry: true}
 		})
 		begun := time.Now()
 		_, err := c.Infer(t.Context(), request())
-		if failed, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, ErrOverloaded) || failed.RetryAfter != time.Hour || time.Since(begun) != 0 || stubs[0].n.Load() != 1 {
+		if failed, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, ErrOverloaded) || failed.RetryAfter != farOff || time.Since(begun) != 0 || stubs[0].n.Load() != 1 {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 	})
@@ -591,7 +591,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	}
 	err := bad.Validate()
 	for _, want := range []string{
-		"urls: 1: all must have one scheme", "urls: 2: http://a is there twice", "urls: 3: the scheme", "urls: 4: has no port", "urls: 5: must have no user", "urls: 6: is no URL", "urls: 7: has no host",
+		"urls: 1: all must have one scheme", "urls: 2: http://a is there twice", "urls: 3: the scheme", `urls: 4: "grpcs://d" has no port`, "urls: 5: must have no user", `urls: 6: "%" has no scheme`, `urls: 7: "http://" has no host`,
 		"timeout: ", "attempt_timeout: ", "attempts: ", "backoff: ", "max_backoff: ", "retry_budget.ratio: ", "retry_budget.burst: ", "hedge.after: ", "hedge.quantile: ", "breaker.open.first: ", "breaker.probes: ",
 		"max_response_bytes: ", "max_conns: ", "idle_timeout: ", "tls: ",
 	} {
@@ -612,6 +612,31 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	}
 }
 
+func TestURLThatIsNoneIsShownWithWhatItLacks(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.1:8080":             `urls: 0: "127.0.0.1:8080" has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"localhost:8080":             `urls: 0: "localhost:8080" has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"":                           `urls: 0: "" has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"http:/a":                    `urls: 0: "http:/a" has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"http://a:b":                 `urls: 0: is no URL: parse "http://a:b": invalid port ":b" after host`,
+		"ftp://a":                    `urls: 0: the scheme must be http, https, grpc or grpcs, is "ftp"`,
+		"grpc://a":                   `urls: 0: "grpc://a" has no port, such as :8081`,
+		"grpc://a:1/b":               `urls: 0: "grpc://a:1/b": gRPC has no path`,
+		"user:secret@127.0.0.1:8080": `urls: 0: has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"127.0.0.1:8080?key=secret":  `urls: 0: has no scheme: it must begin with http://, https://, grpc:// or grpcs://`,
+		"http://user:secret@a:b":     `urls: 0: is no URL`,
+		"http://user:secret@":        `urls: 0: has no host`,
+		"http://a:b?key=secret":      `urls: 0: is no URL`,
+		"http://a?key=secret":        `urls: 0: must have no user, query or fragment; a token comes from token_file or WithToken`,
+	} {
+		cfg := DefaultConfig()
+		cfg.URLs = []string{text}
+		if err := cfg.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%s: %v\nand should be\n%s", text, err, want)
+		}
+	}
+}
+
 func TestTokensDoNotTravelInTheClear(t *testing.T) {
 	token := WithToken(func(context.Context) (string, error) { return "secret", nil })
 	for _, c := range []struct {
@@ -620,7 +645,7 @@ func TestTokensDoNotTravelInTheClear(t *testing.T) {
 		ok        bool
 	}{
 		{"http://model:8080", false, false}, {"grpc://10.0.0.1:8081", false, false}, {"http://model", true, true}, {"https://model", false, true}, {"grpcs://model:1", false, true},
-		{"http://127.0.0.1:8080", false, true}, {"grpc://localhost:8081", false, true}, {"http://[::1]:8080", false, true},
+		{"http://127.0.0.1:8080", false, true}, {"grpc://localhost:8081", false, true}, {"grpc://LocalHost:8081", false, true}, {"http://[::1]:8080", false, true},
 	} {
 		cfg := DefaultConfig()
 		cfg.URLs, cfg.PlaintextToken = []string{c.url}, c.plaintext

@@ -17,6 +17,7 @@ import (
 	"github.com/dougong-io/dougong/adapters/prom"
 	"github.com/dougong-io/dougong/internal/auth"
 	"github.com/dougong-io/dougong/internal/grpcserver"
+	"github.com/dougong-io/dougong/internal/hardening"
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/lifecycle"
@@ -59,6 +60,9 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		}
 	}()
 	a.log = newLogger(a.sink, cfg.Log)
+	if err := hardening.Start(cfg.Hardening, a.log); err != nil {
+		return nil, err
+	}
 	a.limits = prom.NewLimits(a.metrics)
 	a.breakers = prom.NewBreakers(a.metrics)
 	stateMetrics := prom.NewLifecycle(a.metrics)
@@ -86,7 +90,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	}
 	members = append(members,
 		lifecycle.Member{Name: "memory guard", Run: newMemoryGuard(cfg.Memory, a.log).Run},
-		lifecycle.Member{Name: "admin server", Run: a.admin.Run},
+		lifecycle.Member{Name: "admin server", Run: listening("admin", a.admin.Run)},
 	)
 	if a.coordination != nil {
 		members = append(members, lifecycle.Member{Name: "coordination", Run: a.runCoordination})
@@ -114,7 +118,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 		return nil, err
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
-	servers := publicServers{{"http", a.public.Run, a.public.Drain}, {"grpc", a.grpc.Run, a.grpc.Drain}}
+	servers := publicServers{{listening("http", a.public.Run), a.public.Drain}, {listening("grpc", a.grpc.Run), a.grpc.Drain}}
 	members = append(members, lifecycle.Member{Name: "public servers", Run: servers.Run, Drain: servers.Drain})
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
@@ -261,7 +265,7 @@ func (a *App) ready() (state string, ok bool) {
 // that requests are served.
 func (a *App) Welcome() string {
 	var b strings.Builder
-	url, admin := baseURL(a.public.Addr(), a.cfg.HTTP), baseURL(a.admin.Addr(), a.cfg.Admin)
+	url, admin := baseURL("http", a.public.Addr(), a.cfg.HTTP.TLS), baseURL("http", a.admin.Addr(), a.cfg.Admin.TLS)
 	fmt.Fprintf(&b, "Dougong is up after %v.\n\n", time.Since(a.started).Round(time.Millisecond))
 	var try []string
 	for i, s := range a.running {
@@ -271,7 +275,7 @@ func (a *App) Welcome() string {
 		}
 		try = append(try, w.try...)
 	}
-	fmt.Fprintf(&b, "  %-10s %s  the same over gRPC, with health and reflection\n", "grpc", a.grpc.Addr())
+	fmt.Fprintf(&b, "  %-10s %s\n", "grpc", grpcLine(a.grpc.Addr(), a.cfg.GRPC))
 	fmt.Fprintf(&b, "  %-10s %s/statusz  and /metrics, /healthz, /readyz, /faults, /debug/pprof/, /debug/invariants\n\nTry:\n", "admin", admin)
 	for _, command := range try {
 		fmt.Fprintf(&b, "  %s\n", curlFor(command, a.cfg.HTTP))
@@ -295,10 +299,19 @@ func curlFor(command string, cfg httpserver.Config) string {
 	return command
 }
 
-func baseURL(addr net.Addr, cfg httpserver.Config) string {
-	scheme := "http"
-	if cfg.TLS.CertFile != "" {
-		scheme = "https"
+// grpcLine says where gRPC is, in the form that dougong load and the Go client take, and what is there.
+func grpcLine(addr net.Addr, cfg grpcserver.Config) string {
+	with := "health"
+	if cfg.Reflection {
+		with += " and reflection"
+	}
+	return baseURL("grpc", addr, cfg.TLS) + "  the same over gRPC, with " + with
+}
+
+// baseURL is the address of a listener as one types it; with TLS the scheme ends in an s.
+func baseURL(scheme string, addr net.Addr, tls httpserver.TLSConfig) string {
+	if tls.CertFile != "" {
+		scheme += "s"
 	}
 	host := addr.String()
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {

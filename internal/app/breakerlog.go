@@ -13,11 +13,12 @@ import (
 type breakerLog struct{ log *slog.Logger }
 
 func (b breakerLog) Changed(c breaker.Change) {
-	level, code := slog.LevelInfo, ""
+	level := slog.LevelInfo
+	attrs := []slog.Attr{slog.String("circuit", c.Circuit), slog.String("from", c.From.String()), slog.String("cause", c.Cause), slog.String("for", c.For.Round(time.Millisecond).String())}
 	if c.To == breaker.Open {
-		level, code = slog.LevelWarn, "breaker_open"
+		level, attrs = slog.LevelWarn, append(attrs, slog.String("error_code", "breaker_open"))
 	}
-	b.log.Log(context.Background(), level, "breaker "+c.To.String(), "error_code", code, "circuit", c.Circuit, "from", c.From.String(), "cause", c.Cause, "for", c.For.Round(time.Millisecond).String())
+	b.log.LogAttrs(context.Background(), level, "breaker "+c.To.String(), attrs...)
 }
 
 func (breakerLog) Late(string, breaker.Outcome) {}

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/dougong-io/dougong/internal/grpcserver"
+	"github.com/dougong-io/dougong/internal/hardening"
 	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
@@ -19,6 +20,7 @@ type Config struct {
 	Admin        httpserver.Config  `json:"admin" doc:"The admin listener: /metrics, /healthz, /readyz, /statusz, /faults, /debug/pprof, /debug/invariants. Off loopback all but metrics and health need a bearer token with the role read, /faults one with the role fault."`
 	Lifecycle    lifecycle.Config   `json:"lifecycle" doc:"How the process starts, drains and stops."`
 	Log          LogConfig          `json:"log" doc:"The log on standard error."`
+	Hardening    hardening.Config   `json:"hardening" doc:"What the process refuses to start with."`
 	Memory       MemoryConfig       `json:"memory" doc:"How the process stays below the memory limit of its cgroup."`
 	Coordination CoordinationConfig `json:"coordination" doc:"Where policies come from that change while the process runs; see docs/etcd.md."`
 	Faults       FaultsConfig       `json:"faults" doc:"Faults that are injected on purpose: see docs/kit/fault.md. The admin port sets them with the role fault."`
@@ -38,6 +40,7 @@ func DefaultConfig() Config {
 		Admin:        httpserver.DefaultAdminConfig(),
 		Lifecycle:    lifecycle.DefaultConfig(),
 		Log:          LogConfig{Level: slog.LevelInfo},
+		Hardening:    hardening.DefaultConfig(),
 		Memory:       DefaultMemoryConfig(),
 		Coordination: defaultCoordination(),
 		Faults:       defaultFaults(),

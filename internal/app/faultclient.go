@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/kit/fault/faultadmin"
+	"github.com/dougong-io/dougong/kit/loopback"
 	"github.com/dougong-io/dougong/kit/problem"
 )
 
@@ -109,7 +109,7 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 		return err
 	}
 	if c.TokenFile != "" {
-		if r.URL.Scheme != "https" && !c.PlaintextToken && !onLoopback(r.URL.Hostname()) {
+		if r.URL.Scheme != "https" && !c.PlaintextToken && !loopback.Host(r.URL.Hostname()) {
 			return fmt.Errorf("the token would go to %s over %s, for whoever is on the way to read; %w", r.URL.Hostname(), r.URL.Scheme, ErrPlaintextToken)
 		}
 		token, err := os.ReadFile(c.TokenFile)
@@ -147,15 +147,6 @@ func (c FaultClient) call(ctx context.Context, method, path string, body, into a
 		return fmt.Errorf("%s: the answer is no document of faults: %w", c.URL, err)
 	}
 	return nil
-}
-
-// onLoopback tells whether a host is this machine. A name other than localhost may point anywhere, so it is not.
-func onLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.Unmap().IsLoopback()
 }
 
 func (c FaultClient) transport() (*http.Transport, error) {

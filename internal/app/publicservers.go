@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 )
 
@@ -12,7 +11,6 @@ import (
 type publicServers []publicServer
 
 type publicServer struct {
-	key   string // of its configuration
 	run   func(ctx context.Context, ready func()) error
 	drain func(ctx context.Context)
 }
@@ -29,9 +27,7 @@ func (all publicServers) Run(ctx context.Context, ready func()) error {
 			started := sync.OnceFunc(starting.Done)
 			defer started()
 			defer stop() // before it counts as started
-			if err := s.run(ctx, started); err != nil {
-				faults[i] = fmt.Errorf("%s: %w", s.key, err)
-			}
+			faults[i] = s.run(ctx, started)
 		})
 	}
 	starting.Wait()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,25 +42,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		lastWords(stderr, err.Error())
 		return exitUsage
 	case errors.As(err, &coded):
-		lastWords(stderr, "dougong: "+err.Error())
+		lastWords(stderr, ours(err))
 		return coded.code
 	default:
-		lastWords(stderr, "dougong: "+err.Error())
+		lastWords(stderr, ours(err))
 		return exitFailure
-	}
-}
-
-// lastWords says why the program ends, unless nobody takes it: a pipe that is full must not keep a process that
-// has stopped.
-func lastWords(stderr io.Writer, words string) {
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		fmt.Fprintln(stderr, words)
-	}()
-	select {
-	case <-said:
-	case <-time.After(time.Second):
 	}
 }
 
@@ -77,9 +62,7 @@ func newRoot() *cobra.Command {
 		RunE:          help,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w\nrun '%s --help' for what it takes", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newUp(), newRun(), newLoad(), newFault(), newProve(), newBreaker(), newConfig(), newModel(), newToken(), newVersion())
 	return root
 }

@@ -31,7 +31,6 @@ func newFault() *cobra.Command {
 		Args: args(cobra.NoArgs),
 		RunE: help,
 	}
-	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(newFaultList(), newFaultPoints(), newFaultSet(), newFaultApply(), newFaultClear(), newFaultKill(true), newFaultKill(false), newFaultCheck())
 	return cmd
 }

@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/dougong-io/dougong/kit/problem"
 )
 
@@ -77,29 +75,4 @@ func beyondCeiling(err error) error {
 		return text
 	})
 	return fmt.Errorf("the rule is beyond the ceiling of the process, faults.ceiling in its configuration:\n%s", said)
-}
-
-// flagError is the error of a wrong flag, with the one that was probably meant.
-func flagError(cmd *cobra.Command, err error) error {
-	return usageError{fmt.Errorf("%w%s\nrun '%s --help' for what it takes", err, flagsLike(cmd, err), cmd.CommandPath())}
-}
-
-var flagUsage = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
-
-// flagsLike is the end of a message about a flag that there is not: those that are spelt like it.
-func flagsLike(cmd *cobra.Command, err error) string {
-	var unknown interface{ GetSpecifiedName() string }
-	if !errors.As(err, &unknown) || unknown.GetSpecifiedName() == "" {
-		return ""
-	}
-	// What cobra does for commands that are misspelt.
-	like := &cobra.Command{SuggestionsMinimumDistance: 2}
-	for _, found := range flagUsage.FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
-		like.AddCommand(&cobra.Command{Use: found[1], Run: func(*cobra.Command, []string) {}})
-	}
-	similar := like.SuggestionsFor(unknown.GetSpecifiedName())
-	if len(similar) == 0 {
-		return ""
-	}
-	return "; did you mean --" + strings.Join(similar, ", --") + "?"
 }

@@ -67,7 +67,11 @@ func TestFaultSetSpeaksOfFlags(t *testing.T) {
 			"'dougong fault points' lists what there is, 'dougong fault clear r' takes it away",
 		}},
 		{"--point bank.charge --for 1m --dealy 5ms", 2, []string{"unknown flag: --dealy; did you mean --delay?", "run 'dougong fault set --help' for what it takes"}},
-		{"--point bank.charge --for 1m --colour red", 2, []string{"unknown flag: --colour", "run 'dougong fault set --help' for what it takes"}},
+		{"--point bank.charge --for 1m --colour red", 2, []string{
+			"unknown flag: --colour; there are --admin, --burn, --ca, --cause, --corrupt, --corrupt-length, --corrupt-offset, --count, --delay, --delay-max, --delay-min, --distribution, --drop, --error, --every, --for, " +
+				"--goroutines, --grpc-status, --hang, --http-status, --jitter, --leak, --memory, --message, --panic, --plaintext-token, --point, --probability, --retry-after, --skew, --skip, --token-file, --truncate, --where",
+			"run 'dougong fault set --help' for what it takes",
+		}},
 		{"--point bank.charge --for 1m --delay 5ms", 0, nil},
 	} {
 		code, _, stderr := dougong(append([]string{"fault", "set", "r", "--admin", admin}, strings.Fields(c.args)...)...)
@@ -95,12 +99,6 @@ func TestTokensInPlainTextAreRefusedAsAMistakeOfTheCommand(t *testing.T) {
 		if code, _, stderr := dougong(append(args, "--plaintext-token")...); code != exitFailure || !strings.Contains(stderr, token) {
 			t.Errorf("%v, allowed: exit code %d: %s", args, code, stderr)
 		}
-	}
-}
-
-func TestFlagsOfProveAreSuggestedToo(t *testing.T) {
-	if code, _, stderr := dougong("prove", "faults", "plan.yaml", "--pears", "3"); code != 2 || !strings.Contains(stderr, "did you mean --pairs?") {
-		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 

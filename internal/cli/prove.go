@@ -15,7 +15,6 @@ import (
 
 func newProve() *cobra.Command {
 	cmd := &cobra.Command{Use: "prove", Short: "Prove what services bear", Args: args(cobra.NoArgs), RunE: help}
-	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(newProveFaults())
 	return cmd
 }

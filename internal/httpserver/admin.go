@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/kit/loopback"
 	"github.com/dougong-io/dougong/kit/problem"
 )
 
@@ -93,7 +94,7 @@ func namesLoopback(host string) bool {
 		host = h
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return isLoopbackHost(strings.ToLower(host))
+	return loopback.Host(host)
 }
 
 // serveDocument answers JSON to programs and text to people.
@@ -192,13 +193,16 @@ func isLeaf(v any) bool {
 	return true
 }
 
+// nothing is what text says of a value, a list or an object that there is not; a dash begins an element of a list.
+const nothing = "none"
+
 func leaf(v any) string {
 	switch v := v.(type) {
 	case nil, map[string]any:
-		return "-"
+		return nothing
 	case []any:
 		if len(v) == 0 {
-			return "-"
+			return nothing
 		}
 		items := make([]string, len(v))
 		for i, e := range v {

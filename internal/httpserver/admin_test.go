@@ -152,12 +152,12 @@ func TestAdminReportsPanicsToItsObserver(t *testing.T) {
 
 func TestStatusIsTextForPeopleAndJSONForPrograms(t *testing.T) {
 	r := startAdmin(t, nil)
-	const text = `empty    -
+	const text = `empty    none
 list     1, 2
 odd      "a\nb"
 services
   -
-    cause  -
+    cause  none
     name   order
     state  Ready
 version  1.2

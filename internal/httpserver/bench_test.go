@@ -89,7 +89,7 @@ func (w *nullWriter) WriteHeader(int)                   {}
 func BenchmarkLoopback(b *testing.B) {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/{thing}", small)
-	kinds := []*loopback{{name: "bare"}, {name: "bare-timeouts"}, {name: "nolog"}, {name: "full"}}
+	kinds := []*bareLine{{name: "bare"}, {name: "bare-timeouts"}, {name: "nolog"}, {name: "full"}}
 	for i, cfg := range []Config{{}, DefaultConfig()} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -132,14 +132,14 @@ func BenchmarkLoopback(b *testing.B) {
 	}
 }
 
-type loopback struct {
+type bareLine struct {
 	name  string
 	c     net.Conn
 	r     *bufio.Reader
 	costs []float64
 }
 
-func (l *loopback) dial(b *testing.B, addr net.Addr) {
+func (l *bareLine) dial(b *testing.B, addr net.Addr) {
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		b.Fatal(err)
@@ -149,7 +149,7 @@ func (l *loopback) dial(b *testing.B, addr net.Addr) {
 
 var benchRequest = []byte("POST /v1/x HTTP/1.1\r\nHost: h\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Request-Timeout: 250ms\r\nUser-Agent: bench/1\r\nContent-Length: 7\r\n\r\n{\"x\":1}")
 
-func (l *loopback) request(b *testing.B) {
+func (l *bareLine) request(b *testing.B) {
 	if _, err := l.c.Write(benchRequest); err != nil {
 		b.Fatal(err)
 	}

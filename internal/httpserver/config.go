@@ -10,6 +10,7 @@ import (
 
 	"github.com/dougong-io/dougong/internal/reload"
 	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/kit/loopback"
 )
 
 // Config is how one listener behaves. Start from [DefaultConfig] or
@@ -149,10 +150,5 @@ var tlsVersions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionT
 // other than localhost may resolve to anything, so it is taken as reachable.
 func (c Config) onLoopback() bool {
 	host, _, _ := net.SplitHostPort(c.Listen)
-	return isLoopbackHost(host)
-}
-
-func isLoopbackHost(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return loopback.Host(host)
 }

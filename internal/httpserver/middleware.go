@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -68,6 +69,8 @@ type exchange struct {
 // ServeHTTP is the path of every request:
 //
 //	ServeHTTP → paths or mux → route.ServeHTTP → admit → handler → end
+//
+// A path that is not clean goes no further than to unclean.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{srv: s, start: time.Now()}
 	x.responseWriter = responseWriter{w: w, x: x}
@@ -75,6 +78,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt := s.paths.find(r); rt != nil {
 		r.Pattern = rt.Pattern
 		rt.ServeHTTP(x, r)
+		return
+	}
+	if clean, ok := cleaned(r); ok {
+		s.unclean(x, r, clean)
 		return
 	}
 	s.mux.ServeHTTP(x, r)
@@ -112,7 +119,8 @@ func (x *exchange) admit(r *http.Request) bool {
 		x.refuse(http.StatusBadRequest, "malformed_timeout", "X-Request-Timeout takes a duration such as 250ms or seconds such as 1.5, grpc-timeout digits and a unit such as 250m; each once")
 		return false
 	case ok && asked <= x.srv.cfg.DeadlineMargin:
-		x.refuse(http.StatusGatewayTimeout, "deadline_exceeded", "the caller's deadline had passed before work began")
+		x.refuse(http.StatusGatewayTimeout, "deadline_exceeded", fmt.Sprintf(
+			"the caller's deadline, %v, is not longer than the deadline_margin of this listener, %v, which is kept to answer in: work did not begin", asked, x.srv.cfg.DeadlineMargin))
 		return false
 	case ok && (timeout == 0 || asked-x.srv.cfg.DeadlineMargin < timeout):
 		timeout = asked - x.srv.cfg.DeadlineMargin
@@ -195,16 +203,23 @@ func (x *exchange) refuse(status int, code, detail string) {
 }
 
 func (x *exchange) fail(p *problem.Problem) {
+	var handler http.Handler
+	if x.route != nil {
+		handler = x.route.Handler
+	}
+	x.failAs(handler, p)
+}
+
+// failAs answers with a problem in the form of a handler, if it has one of its own.
+func (x *exchange) failAs(handler http.Handler, p *problem.Problem) {
 	x.failed = p.Code
 	if x.ctx.trace.IsZero() {
 		x.ctx.trace = traceOf(nil)
 	}
 	x.Header().Set("X-Request-Id", x.ctx.trace.ID())
-	if x.route != nil {
-		if own, ok := x.route.Handler.(ProblemWriter); ok {
-			own.WriteProblem(&x.responseWriter, p)
-			return
-		}
+	if own, ok := handler.(ProblemWriter); ok {
+		own.WriteProblem(&x.responseWriter, p)
+		return
 	}
 	problem.Write(&x.responseWriter, p)
 }

@@ -14,6 +14,7 @@ import (
 type paths struct {
 	literal  map[literalPath]*route
 	patterns map[shape][]pathPattern // the more specific one first
+	escaped  map[string]bool         // methods of patterns that have escapes, which may be more specific than any
 }
 
 // literalPath is a request that a pattern without wildcards names: no other pattern can be more specific.
@@ -38,13 +39,17 @@ type segment struct{ text, name string }
 const maxSegments = 8
 
 func newPaths() paths {
-	return paths{literal: make(map[literalPath]*route), patterns: make(map[shape][]pathPattern)}
+	return paths{literal: make(map[literalPath]*route), patterns: make(map[shape][]pathPattern), escaped: make(map[string]bool)}
 }
 
 // add notes a route that the mux has accepted: its pattern conflicts with none before it.
 func (ps *paths) add(rt *route) {
 	method, p := splitPattern(rt.Pattern)
-	if method == "" || method == http.MethodConnect || path.Clean(p) != p || p == "/" || strings.ContainsRune(p, '%') {
+	if strings.ContainsRune(p, '%') {
+		ps.escaped[method] = true
+		return
+	}
+	if method == "" || method == http.MethodConnect || path.Clean(p) != p || p == "/" {
 		return
 	}
 	if !strings.ContainsAny(p, "{}") {
@@ -74,7 +79,7 @@ func (ps *paths) add(rt *route) {
 // find returns the route of a request and sets its path values, or nil if the mux must be asked.
 func (ps *paths) find(r *http.Request) *route {
 	p := r.URL.Path
-	if r.URL.RawPath != "" {
+	if r.URL.RawPath != "" || len(ps.escaped) > 0 && ps.escaped[r.Method] {
 		return nil
 	}
 	if rt := ps.literal[literalPath{r.Method, p}]; rt != nil {

@@ -266,6 +266,18 @@ func TestExpiredOrMalformedDeadlineIsRefusedBeforeWorkBegins(t *testing.T) {
 	}
 }
 
+// TestDeadlineWithinTheMarginIsNamed: such a deadline has not passed, but nothing of it is left.
+func TestDeadlineWithinTheMarginIsNamed(t *testing.T) {
+	cfg := testConfig()
+	cfg.DeadlineMargin = 40 * time.Millisecond
+	r := start(t, cfg, Deps{}, handle("/x", "", func(http.ResponseWriter, *http.Request) {}))
+	a := do(t, "GET", r.url+"/x", "", "X-Request-Timeout", "40ms")
+	a.wantProblem(t, 504, "deadline_exceeded")
+	if !strings.Contains(a.body, "the caller's deadline, 40ms, is not longer than the deadline_margin of this listener, 40ms") {
+		t.Error(a.body)
+	}
+}
+
 func TestTraceOfCallerIsContinuedAndInvalidOnesAreReplaced(t *testing.T) {
 	got := make(chan Trace, 1)
 	out := make(chan http.Header, 1)
@@ -452,7 +464,7 @@ func TestRoutesWithRoleAreOpenOnlyOnLoopbackWithoutTokens(t *testing.T) {
 	for _, c := range []struct {
 		listen string
 		status int
-	}{{"127.0.0.1:0", 200}, {"[::1]:0", 200}, {"localhost:0", 200}, {"0.0.0.0:0", 403}, {":0", 403}} {
+	}{{"127.0.0.1:0", 200}, {"[::1]:0", 200}, {"localhost:0", 200}, {"LocalHost:0", 200}, {"0.0.0.0:0", 403}, {":0", 403}} {
 		cfg := testConfig()
 		cfg.Listen = c.listen
 		s, err := New(cfg, Deps{AccessLog: io.Discard})

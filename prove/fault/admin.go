@@ -15,6 +15,7 @@ import (
 	"time"
 
 	inject "github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/loopback"
 )
 
 // adminClient speaks to the admin port of a service. It keeps no token: the file is read for each call.
@@ -26,7 +27,7 @@ type adminClient struct {
 // local tells whether the service is on this machine, and has its clock.
 func (a adminClient) local() bool {
 	u, err := url.Parse(a.base)
-	return err == nil && onLoopback(u.Hostname())
+	return err == nil && loopback.Host(u.Hostname())
 }
 
 // adminPatience bounds a call to the admin port.

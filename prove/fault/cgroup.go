@@ -182,27 +182,67 @@ func writeLimit(file, value string) (bool, error) {
 
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) }
 
-// removeCgroup removes a group, and puts the processes that are still in it where they came from. It says whether
-// there was one.
+// removeCgroup removes a group, those below it first, and puts the processes that are still in them where they came
+// from. It says whether there was one. What cannot be removed while ctx lasts is an error that names what is in the way.
 func removeCgroup(ctx context.Context, dir, home string) (bool, error) {
 	for {
 		err := syscall.Rmdir(dir) // os.Remove would take the files first
-		if err == nil {
+		switch {
+		case err == nil:
 			return true, nil
-		}
-		if errors.Is(err, syscall.ENOENT) {
+		case errors.Is(err, syscall.ENOENT):
 			return false, nil
-		}
-		if !errors.Is(err, syscall.EBUSY) {
+		case !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.ENOTEMPTY):
 			return false, err
 		}
-		for _, pid := range strings.Fields(readLine(filepath.Join(dir, "cgroup.procs"))) {
+		for _, name := range groupsBelow(dir) {
+			if _, err := removeCgroup(ctx, filepath.Join(dir, name), home); err != nil {
+				return false, fmt.Errorf("%s below it: %w", name, err)
+			}
+		}
+		for _, pid := range processesIn(dir) {
 			if err := writeFile(filepath.Join(home, "cgroup.procs"), pid); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return false, fmt.Errorf("process %s: %w", pid, err)
 			}
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return false, err
+		switch err := syscall.Rmdir(dir); {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, syscall.ENOTEMPTY) && len(groupsBelow(dir)) == 0:
+			return false, fmt.Errorf("it holds files, as no control group does: %w", err)
+		}
+		if pause(ctx, 10*time.Millisecond) != nil {
+			return false, stillBusy(ctx, dir, err)
 		}
 	}
+}
+
+// stillBusy says what kept a group from being removed until ctx had ended.
+func stillBusy(ctx context.Context, dir string, busy error) error {
+	what := "no process and no group is seen in it"
+	switch below, pids := groupsBelow(dir), processesIn(dir); {
+	case len(pids) > 0:
+		what = "in it are still the processes " + strings.Join(pids[:min(len(pids), 10)], ", ")
+	case len(below) > 0:
+		what = "below it are still the groups " + strings.Join(below[:min(len(below), 10)], ", ")
+	}
+	return fmt.Errorf("%w; %s (%w)", busy, what, ctx.Err())
+}
+
+// groupsBelow names the groups that are in a group.
+func groupsBelow(dir string) (names []string) {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // it is gone, or says so when it is removed
+	}
+	for _, e := range all {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func processesIn(dir string) []string {
+	return strings.Fields(readLine(filepath.Join(dir, "cgroup.procs")))
 }

@@ -19,7 +19,7 @@ func goodPlan() Plan {
 	p := DefaultPlan()
 	p.Services = []Service{
 		{Name: "front", Admin: "http://127.0.0.1:9090"},
-		{Name: "own", Admin: "http://localhost:9091", Command: []string{"true"}},
+		{Name: "own", Admin: "http://LocalHost:9091", Command: []string{"true"}},
 	}
 	p.Load.Target = "http://127.0.0.1:8080/x"
 	p.Faults = []Fault{

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	inject "github.com/dougong-io/dougong/kit/fault"
+	"github.com/dougong-io/dougong/kit/loopback"
 	"github.com/dougong-io/dougong/prove/load/script"
 )
 
@@ -165,7 +165,7 @@ func (p *Plan) checkURL(text string, schemes ...string) error {
 	if u.User != nil {
 		return errors.New("holds a password; use token_file")
 	}
-	if host := u.Hostname(); !onLoopback(host) && !strings.EqualFold(host, p.AllowRemote) {
+	if host := u.Hostname(); !loopback.Host(host) && !strings.EqualFold(host, p.AllowRemote) {
 		return fmt.Errorf("%s is not this machine; name it in allow_remote if it may be hurt", host)
 	}
 	return nil
@@ -174,18 +174,10 @@ func (p *Plan) checkURL(text string, schemes ...string) error {
 // overHTTP is the host of another machine that a URL speaks to without encryption; "" if it does not.
 func overHTTP(text string) string {
 	u, err := url.Parse(anyPort.ReplaceAllString(text, "1"))
-	if err != nil || u.Scheme != "http" || onLoopback(u.Hostname()) {
+	if err != nil || u.Scheme != "http" || loopback.Host(u.Hostname()) {
 		return ""
 	}
 	return u.Hostname()
-}
-
-func onLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && address.Unmap().IsLoopback()
 }
 
 func (p *Plan) validateLoad(v *validator) {

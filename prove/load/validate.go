@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/loopback"
 )
 
 // Orders in which rows are taken.
@@ -195,7 +196,7 @@ func (p *Plan) validateTarget() error {
 		return fmt.Errorf("protocol %q is none of http1, http2, grpc, ws", proto)
 	}
 	host := u.Hostname()
-	if !loopback(host) && !strings.EqualFold(p.AllowRemote, host) {
+	if !loopback.Host(host) && !strings.EqualFold(p.AllowRemote, host) {
 		if p.AllowRemote != "" {
 			return fmt.Errorf("allow_remote names %q, the target is %q: load goes to the host that you confirm, and to no other", p.AllowRemote, host)
 		}
@@ -227,14 +228,4 @@ func parseTarget(target string) (*url.URL, error) {
 		u.Path = "/"
 	}
 	return u, nil
-}
-
-// loopback tells whether a host is this machine. A name other than localhost may point anywhere tomorrow, so it is
-// not.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }

@@ -87,7 +87,7 @@ func TestFailedStarts(t *testing.T) {
 	}{
 		"a damaged model":      {[]string{"up"}, append(free, "DOUGONG_INFERENCE_REPOSITORY="+damaged), 1, []string{"loan-mini/1/model.json", "SHA-256"}},
 		"no such repository":   {[]string{"up"}, append(free, "DOUGONG_INFERENCE_REPOSITORY=/nowhere"), 2, []string{"inference.repository", "/nowhere"}},
-		"a port that is taken": {[]string{"up"}, append(free, "DOUGONG_HTTP_LISTEN="+taken.Addr().String()), 1, []string{"http: listen", "address already in use", "choose another address"}},
+		"a port that is taken": {[]string{"up"}, append(free, "DOUGONG_HTTP_LISTEN="+taken.Addr().String()), 1, []string{"http.listen: listen", "address already in use", "choose another address"}},
 		"a bad file":           {[]string{"up", "--config", bad}, nil, 2, []string{bad + ":2:3: http.listne", `did you mean "listen"`, bad + ":4", "inference.slots: must be at least 0"}},
 		"no such file":         {[]string{"up", "--config", "/nowhere.yaml"}, nil, 2, []string{"/nowhere.yaml"}},
 		"a bad variable":       {[]string{"up"}, []string{"DOUGONG_HTTP_LISTNE=x"}, 2, []string{"DOUGONG_HTTP_LISTNE", "DOUGONG_HTTP_LISTEN"}},

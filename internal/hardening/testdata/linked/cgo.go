@@ -1,0 +1,3 @@
+package main
+
+import "C" // links a C library, where cgo is on
