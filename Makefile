@@ -44,6 +44,10 @@ bench-serve: ## CPU of the server process a request, beside constant servers of 
 	@scripts/mlserver.sh >/dev/null || true # where it cannot be installed the bench goes without, and says so
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./serve -dougong ../bin/dougong
 
+.PHONY: image
+image: ## bin/dougong-image.tar without a container engine, its SBOM and provenance beside it; the same commit gives the same bytes
+	@cd deploy/image && go run . -o ../../bin/dougong-image.tar
+
 .PHONY: test-manifests
 test-manifests: ## hold deploy/ against Kubernetes' types, Pod Security and the process; CLUSTER=KUBECONFIG asks its API server too
 	cd deploy/manifests && go test -count=1 ./... $(if $(CLUSTER),-args -kubeconfig=$(abspath $(CLUSTER)))

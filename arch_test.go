@@ -242,7 +242,7 @@ func checkImport(file, dir string, here room, imported string, isTest bool, repo
 		return
 	}
 	target := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
-	rootModule := !withinAny(here.dir, []string{"kit", "adapters", "bench"})
+	rootModule := !withinAny(here.dir, []string{"kit", "adapters", "bench", "deploy", "test/cluster"})
 	if target != "" && (within(target, here.dir) || withinAny(target, here.may) || isTest && (rootModule && withinAny(target, testsMay) || withinAny(target, testsOf[here.dir]))) {
 		return
 	}

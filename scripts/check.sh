@@ -31,8 +31,10 @@ bench_vet() {
 	(cd bench && go vet ./...)
 }
 
-# A module of its own, since Kubernetes' types are in it.
-manifests() { (cd deploy/manifests && go vet ./... && go test ./...); }
+# Modules of their own, since registries' and Kubernetes' types are in them.
+deployed() {
+	(cd deploy/image && go vet ./... && go run "$staticcheck" ./... && go test ./...) && (cd deploy/manifests && go vet ./... && go run "$staticcheck" ./... && go test ./...)
+}
 
 formatted() {
 	local files bad
@@ -43,7 +45,7 @@ formatted() {
 
 tidy() {
 	local m
-	for m in "${modules[@]}" bench deploy/manifests; do
+	for m in "${modules[@]}" bench deploy/image deploy/manifests; do
 		(cd "$m" && go mod tidy -diff) || { echo "go.mod of $m is not tidy" && return 1; }
 	done
 }
@@ -98,7 +100,7 @@ gate "gofmt" formatted
 gate "go vet" each_module go vet ./...
 gate "go vet of bench" bench_vet
 gate "generated code" go run ./scripts/protogen -check api
-gate "manifests" manifests
+gate "image and manifests" deployed
 gate "staticcheck" each_module go run "$staticcheck" ./...
 gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .
