@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,13 @@ import (
 func TestEveryRequestEndsOnceForTheSpectator(t *testing.T) {
 	const timeout = 150 * time.Millisecond
 	mux := http.NewServeMux()
-	mux.HandleFunc("/good", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Degraded", "yes") })
+	var stalled atomic.Bool // all connections are busy then, and what is due is not sent
+	mux.HandleFunc("/good", func(w http.ResponseWriter, r *http.Request) {
+		if stalled.Load() {
+			<-r.Context().Done()
+		}
+		w.Header().Set("X-Degraded", "yes")
+	})
 	mux.HandleFunc("/bad", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -54,6 +61,7 @@ func TestEveryRequestEndsOnceForTheSpectator(t *testing.T) {
 				Began: func(at time.Time) {
 					began = at
 					if cutOff {
+						time.AfterFunc(300*time.Millisecond, func() { stalled.Store(true) })
 						time.AfterFunc(400*time.Millisecond, cancel)
 					}
 				},
@@ -83,6 +91,7 @@ func TestEveryRequestEndsOnceForTheSpectator(t *testing.T) {
 				},
 			})
 			cancel()
+			stalled.Store(false)
 			if err != nil {
 				t.Fatal(err)
 			}
