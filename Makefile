@@ -52,6 +52,19 @@ image: ## bin/dougong-image.tar without a container engine, its SBOM and provena
 test-manifests: ## hold deploy/ against Kubernetes' types, Pod Security and the process; CLUSTER=KUBECONFIG asks its API server too
 	cd deploy/manifests && go test -count=1 ./... $(if $(CLUSTER),-args -kubeconfig=$(abspath $(CLUSTER)))
 
+.PHONY: cluster-up
+cluster-up: ## a real Kubernetes on this machine, two nodes, with the image of `make image` if it is there (as root; the first time builds it)
+	@test/cluster/install.sh && cd test/cluster && go run ./cmd/cluster up $(if $(wildcard bin/dougong-image.tar),../../bin/dougong-image.tar)
+
+.PHONY: cluster-down
+cluster-down: ## end it; leaves nothing behind, also after a kill
+	@cd test/cluster && go run ./cmd/cluster down
+
+.PHONY: test-cluster
+test-cluster: ## the tests on a real Kubernetes; uses the one of cluster-up if it runs
+	@test/cluster/install.sh && cd test/cluster && dir=$${XDG_STATE_HOME:-$$HOME/.local/state}/dougong/cluster; \
+	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -count=1 -timeout 20m ./...
+
 .PHONY: soak-inference
 soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of a processor where cgroups allow it
 	DOUGONG_LONG=1 go test ./test/soak -run TestSoak -v -count=1 -timeout 10m

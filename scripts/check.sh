@@ -36,6 +36,9 @@ deployed() {
 	(cd deploy/image && go vet ./... && go run "$staticcheck" ./... && go test ./...) && (cd deploy/manifests && go vet ./... && go run "$staticcheck" ./... && go test ./...)
 }
 
+# Without the cluster itself, which `make test-cluster` starts: it has to be built first.
+cluster() { (cd test/cluster && go vet ./... && go run "$staticcheck" ./... && go test -short ./...); }
+
 formatted() {
 	local files bad
 	files=$(git ls-files -co --exclude-standard '*.go') && [[ -n $files ]] || return 1
@@ -45,7 +48,7 @@ formatted() {
 
 tidy() {
 	local m
-	for m in "${modules[@]}" bench deploy/image deploy/manifests; do
+	for m in "${modules[@]}" bench deploy/image deploy/manifests test/cluster; do
 		(cd "$m" && go mod tidy -diff) || { echo "go.mod of $m is not tidy" && return 1; }
 	done
 }
@@ -101,6 +104,7 @@ gate "go vet" each_module go vet ./...
 gate "go vet of bench" bench_vet
 gate "generated code" go run ./scripts/protogen -check api
 gate "image and manifests" deployed
+gate "cluster" cluster
 gate "staticcheck" each_module go run "$staticcheck" ./...
 gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .
