@@ -16,17 +16,17 @@ func (r *Request) ParseJSON(body []byte, header int, l Limits) error {
 	if header == 0 {
 		return r.rawBody(body)
 	}
-	document := body
-	if header != -1 {
-		if header < 0 || header > len(body) {
-			return invalid("Inference-Header-Content-Length is %d; the body has %d bytes", header, len(body))
-		}
-		document = body[:header]
+	var err error
+	switch {
+	case header == -1:
+		err = r.parseText(body)
+	case header < 0 || header > len(body):
+		return invalid("Inference-Header-Content-Length is %d; the body has %d bytes", header, len(body))
+	default:
+		err = r.parseHead(body[:header])
 	}
-	s := jsonscan.New(document)
-	s.NaN = true // tritonclient writes it
-	if err := r.document(&s); err != nil {
-		return malformed("the body is not an inference request", err)
+	if err != nil {
+		return err
 	}
 	return r.binaryTensors(body, header)
 }

@@ -40,6 +40,7 @@ type Request struct {
 	outputBinary       choice
 	selected           bool // the output was asked for by name
 	boundRows          int
+	head               head // Reset keeps it
 }
 
 // choice is of what may also be left open.
@@ -91,13 +92,13 @@ const (
 func (r *Request) Reset() {
 	clear(r.inputs) // they point into the body
 	clear(r.raws)
-	*r = Request{inputs: r.inputs[:0], raws: r.raws[:0], numbers: r.numbers[:0], rows: r.rows[:0], seen: r.seen[:0]}
+	*r = Request{inputs: r.inputs[:0], raws: r.raws[:0], numbers: r.numbers[:0], rows: r.rows[:0], seen: r.seen[:0], head: r.head}
 }
 
 // PoolBytes is the memory that it keeps.
 func (r *Request) PoolBytes() int {
 	return int(unsafe.Sizeof(*r)) + 8*(cap(r.numbers)+cap(r.rows)+cap(r.seen)) +
-		cap(r.inputs)*int(unsafe.Sizeof(input{})) + cap(r.raws)*int(unsafe.Sizeof(r.raws[0]))
+		cap(r.inputs)*int(unsafe.Sizeof(input{})) + r.head.poolBytes() + cap(r.raws)*int(unsafe.Sizeof(r.raws[0]))
 }
 
 // Model is the model's name in the wire form; JSON has it in the URL.
