@@ -61,7 +61,7 @@ cluster-down: ## end it; leaves nothing behind, also after a kill
 	@cd test/cluster && go run ./cmd/cluster down
 
 .PHONY: test-cluster
-test-cluster: ## the tests on a real Kubernetes; uses the one of cluster-up if it runs
+test-cluster: image ## the tests on a real Kubernetes, with the image; uses the one of cluster-up if it runs
 	@test/cluster/install.sh && cd test/cluster && dir=$${XDG_STATE_HOME:-$$HOME/.local/state}/dougong/cluster; \
 	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -count=1 -timeout 20m ./...
 
