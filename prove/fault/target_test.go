@@ -152,10 +152,18 @@ func serveTarget(public, admin string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	failed := make(chan error, 2)
-	for address, handler := range map[string]http.Handler{public: s.public(), admin: s.admin()} {
-		server := &http.Server{Addr: address, Handler: handler}
+	for _, of := range []struct {
+		address string
+		handler http.Handler
+	}{{public, s.public()}, {admin, s.admin()}} { // in this order: who sees that it is ready may call it
+		listener, err := net.Listen("tcp", of.address)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		server := &http.Server{Handler: of.handler}
 		defer server.Close()
-		go func() { failed <- server.ListenAndServe() }()
+		go func() { failed <- server.Serve(listener) }()
 	}
 	select {
 	case err := <-failed:
