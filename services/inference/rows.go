@@ -62,9 +62,9 @@ func (x *exchange) predictBlocks(version *repository.Version, values []float64, 
 			break
 		}
 		if yields {
-			asks := time.Now()
+			asks := time.Since(x.start)
 			err := x.permit.Yield(x.ctx)
-			x.yielded += time.Since(asks)
+			x.yielded += time.Since(x.start) - asks
 			if err != nil {
 				b.stop(err)
 				break

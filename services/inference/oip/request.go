@@ -25,7 +25,8 @@ type Limits struct {
 }
 
 // Request is one inference request: parsed, bound to a model, answered. The zero value is ready. It is for one goroutine,
-// and reused: Reset keeps the memory. Between Parse and Reset it points into the body that it was parsed from.
+// and reused: Reset keeps the memory. Between Parse and Reset it points
+// into the body that it was parsed from; of a short JSON before binary tensors it keeps a copy, also beyond Reset.
 type Request struct {
 	model, version, id []byte
 	inputs             []input
