@@ -41,7 +41,7 @@ func TestDemoServesThroughAPortForward(t *testing.T) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
-		answer, err := inside(c).Do(r)
+		answer, err := inside(t, c).Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}

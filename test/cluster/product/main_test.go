@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,10 +19,27 @@ const (
 	token = "dg_demo-token-that-everybody-knows" // of the demo, as docs/kubernetes.md prints it
 )
 
+var (
+	folder string // of this run of the tests
+	binary = sync.OnceValues(build)
+)
+
 func TestMain(m *testing.M) {
 	cluster.First()
-	os.Exit(m.Run())
+	os.Exit(run(m))
 }
+
+func run(m *testing.M) int {
+	var err error
+	if folder, err = os.MkdirTemp("", "dougong-product-"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(folder)
+	return m.Run()
+}
+
+// long says whether the tests are to take their time: the numbers of docs/kubernetes.md come from such a run.
+func long() bool { return os.Getenv("DOUGONG_LONG") != "" }
 
 // start has a cluster with the image of `make image`.
 func start(t *testing.T) *cluster.Cluster {
@@ -31,6 +51,15 @@ func start(t *testing.T) *cluster.Cluster {
 		t.Fatalf("%v; `make image` makes it", err)
 	}
 	return cluster.Start(t, image)
+}
+
+// build makes the command that offers load.
+func build() (string, error) {
+	file := filepath.Join(folder, "dougong")
+	build := exec.Command("go", "build", "-o", file, "./cmd/dougong")
+	build.Dir = "../../.."
+	build.Stderr = os.Stderr
+	return file, build.Run()
 }
 
 // kubectl runs it in the cluster's network.
@@ -48,12 +77,21 @@ func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
 // apply applies a kustomization, waits for its Deployment, and takes all of it away at the end.
 func apply(t *testing.T, c *cluster.Cluster, folder string) {
 	t.Helper()
-	t.Cleanup(func() { kubectl(t, c, "delete", "-k", folder, "--wait", "--timeout=90s") })
-	kubectl(t, c, "apply", "-k", folder)
-	kubectl(t, c, "-n", "dougong", "rollout", "status", "deployment/dougong-inference", "--timeout=60s")
+	applyOnly(t, c, folder)
+	kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
 }
 
-// inside is a client that reaches what the cluster's network does.
-func inside(c *cluster.Cluster) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: c.DialContext, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+// applyOnly does not wait: not every Deployment comes up.
+func applyOnly(t *testing.T, c *cluster.Cluster, folder string) {
+	t.Helper()
+	t.Cleanup(func() { kubectl(t, c, "delete", "namespace", namespace, "--wait", "--timeout=90s") })
+	kubectl(t, c, "apply", "-k", folder)
+}
+
+// inside is a client that reaches what the cluster's network does, on one connection for each address: a connection costs
+// a thread.
+func inside(t *testing.T, c *cluster.Cluster) *http.Client {
+	transport := &http.Transport{DialContext: c.DialContext, MaxIdleConnsPerHost: 1}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
