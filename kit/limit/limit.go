@@ -456,7 +456,7 @@ func (l *Limit) vacate(s *seat) {
 
 func (l *Limit) recycle(s *seat) {
 	s.phase, s.err = vacant, nil
-	s.between, s.long, s.paid, s.worked = false, false, false, 0
+	s.between, s.ahead, s.long, s.paid, s.worked, s.begun = false, false, false, false, 0, 0
 	s.next, l.free = l.free, s
 }
 

@@ -174,3 +174,49 @@ func TestLongWorkYieldsWithoutAllocating(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// TestWhatBeganFirstEndsFirst: callers of one tenant who come again at once, each with work that turns out to be long once it
+// has a slot. Nobody's is left behind by those who come later.
+func TestWhatBeganFirstEndsFirst(t *testing.T) {
+	for _, slots := range []int{1, 2} {
+		for _, tenant := range []string{"", "one"} {
+			t.Run(fmt.Sprint(slots, tenant), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const callers, count, block = 30, 10, time.Millisecond
+					l := newLimit(t, slots, 100)
+					var all sync.WaitGroup
+					var mu sync.Mutex
+					ended, slowest := 0, time.Duration(0)
+					began := time.Now()
+					for range callers {
+						all.Go(func() {
+							for time.Since(began) < 5*time.Second {
+								came := time.Now()
+								p, err := l.AcquireFor(t.Context(), Request{Tenant: tenant})
+								if err != nil {
+									t.Error(err)
+									return
+								}
+								time.Sleep(block / 10) // what it is, it learns with its slot
+								p.Long()
+								if err := blocks(t.Context(), p, count, block, ignore); err != nil {
+									t.Error(err)
+								}
+								p.Done()
+								mu.Lock()
+								ended, slowest = ended+1, max(slowest, time.Since(came))
+								mu.Unlock()
+							}
+						})
+					}
+					all.Wait()
+					round := callers * (count*block + block/10) / time.Duration(slots)
+					t.Logf("%d ended, the slowest after %v; all of them once need %v", ended, slowest, round)
+					if slowest > round+round/2 {
+						t.Errorf("somebody waited %v while all of them once need %v", slowest, round)
+					}
+				})
+			})
+		}
+	}
+}

@@ -24,6 +24,7 @@ type queue struct {
 	between int // those who have
 	debtors int // flows that are remembered
 	tickets int64
+	begun   int64 // those who have waited between two blocks, ever
 	classes [classes]class
 	served  uint64 // orders flows of the same virtual time: who was served longer ago comes first
 
@@ -93,6 +94,27 @@ func (f *flow) next() *seat {
 		return begun
 	}
 	return fresh
+}
+
+// pushAhead lets one wait before those who are not ahead. Most have begun after all who wait: they are found at once.
+func (f *flow) pushAhead(s *seat) {
+	before := f.between.last
+	for before != nil && !(before.ahead && before.begun < s.begun) {
+		before = before.prev
+	}
+	switch next := f.next(); {
+	case before != nil:
+		s.ticket = before.ticket
+	case next != nil:
+		s.ticket = next.ticket - 1
+	}
+	f.between.insert(s, before)
+}
+
+// older tells whether somebody waits ahead of the flow who began before the seat did.
+func (f *flow) older(s *seat) bool {
+	first := f.between.first
+	return first != nil && first.ahead && (s.begun == 0 || first.begun < s.begun)
 }
 
 // line is the list in which the seat waits.
@@ -209,17 +231,20 @@ func (q *queue) advance(c *class, to time.Duration) {
 
 // push lets the seat wait: last of its flow, unless it has begun and is long, or its flow has more of the room for such than is left
 // to others (a dynamic threshold: Choudhury, Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
-// Switches", IEEE/ACM Transactions on Networking 6(2), 1998). Then it comes first, so that none of its flow begins before
-// it has ended.
+// Switches", IEEE/ACM Transactions on Networking 6(2), 1998). Then it goes ahead of its flow, behind those alone that did so and
+// began before it: so none begins before they have ended, and the first of them to begin is the first to end, whoever comes.
 func (q *queue) push(s *seat) {
 	t := q.refer(s)
 	c, f := &q.classes[s.class], &t.flows[s.class]
-	if s.between && f.length() > 0 && (s.long || f.between.length >= q.places-q.between) {
-		s.ticket = f.next().ticket - 1
-		f.between.pushFirst(s)
+	if s.between && s.begun == 0 {
+		q.begun++
+		s.begun = q.begun
+	}
+	q.tickets++
+	s.ticket = q.tickets
+	if s.ahead = s.between && (s.long || f.length() > 0 && f.between.length >= q.places-q.between); s.ahead {
+		f.pushAhead(s)
 	} else {
-		q.tickets++
-		s.ticket = q.tickets
 		f.line(s).push(s)
 	}
 	q.count(s, 1)

@@ -27,7 +27,8 @@ type seat struct {
 	phase   phase
 	class   uint8
 	between bool // has begun, and waits for a slot again
-	long    bool // gives its slot to those who are not, only
+	ahead   bool // waits before those of its flow that are not
+	long    bool // gives its slot to those who are not, and to those of its flow who began before it, only
 	paid    bool // waited for the slot of its last block, too, so that its flow has been here all the time
 	due     time.Duration
 	since   time.Duration // when the phase queued or running began
@@ -46,6 +47,7 @@ type seat struct {
 
 	waited time.Duration // in the queue
 	ticket int64         // of two that wait, who came earlier has the lower one
+	begun  int64         // of two that have waited between blocks, who did so first has the lower one; 0: has not
 	wake   chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
 	parent *seat         // whose extra slot it is
 }
@@ -64,25 +66,23 @@ type fifo struct {
 	length      int
 }
 
-func (q *fifo) push(s *seat) {
-	s.prev, s.next = q.last, nil
-	if q.last == nil {
-		q.first = s
-	} else {
-		q.last.next = s
-	}
-	q.last = s
-	q.length++
-}
+func (q *fifo) push(s *seat) { q.insert(s, q.last) }
 
-func (q *fifo) pushFirst(s *seat) {
-	s.prev, s.next = nil, q.first
-	if q.first == nil {
-		q.last = s
+// insert puts s behind another, or first if there is none.
+func (q *fifo) insert(s, before *seat) {
+	next := q.first
+	if before != nil {
+		next = before.next
+		before.next = s
 	} else {
-		q.first.prev = s
+		q.first = s
 	}
-	q.first = s
+	if next != nil {
+		next.prev = s
+	} else {
+		q.last = s
+	}
+	s.prev, s.next = before, next
 	q.length++
 }
 

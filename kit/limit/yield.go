@@ -22,7 +22,8 @@ var errNoSlot = errors.New("limit: permit has no slot: call Start first, and Yie
 // back, but for its extra slots, which are still worked on: their Keep says no. Neither deadline nor ctx is
 // looked at when nobody waits. The time in Yield is no time that a slot is held.
 //
-// A permit that is [Permit.Long] gives its slot only to those that are not, and goes on before all others of its tenant.
+// A permit that is [Permit.Long] gives its slot only to those that are not, and goes on before all others of its tenant
+// but those that waited in Yield before it did: these end first.
 //
 // It is not for work that holds what others need to go on, nor does it pass fault points.
 func (p Permit) Yield(ctx context.Context) error {
@@ -33,7 +34,7 @@ func (p Permit) Yield(ctx context.Context) error {
 }
 
 // Long says that the work behind the permit is long, compared with what most come for. Its Yield gives the slot to short
-// work alone: if long requests took turns at each block, all of a tenant would end late, and of more than can be borne each
+// work alone, and to what its tenant began earlier: if long requests took turns at each block, all of a tenant would end late, and of more than can be borne each
 // past its deadline. It is called before Start or with a slot, in neither case while another method of the permit runs.
 func (p Permit) Long() {
 	if p.limit == nil {
@@ -89,7 +90,11 @@ func (p Permit) yield(ctx context.Context) error {
 // wanted tells whether somebody would have the slot of the seat if it were given back. The lock is held.
 func (l *Limit) wanted(s *seat) bool {
 	if s.long {
-		return l.waiting.firstShort(s) != nil
+		t := s.owner
+		if t == nil {
+			t = l.waiting.find(s.tenant)
+		}
+		return l.waiting.firstShort(s) != nil || t != nil && t.flows[s.class].older(s)
 	}
 	if l.waiting.first() != nil {
 		return true
