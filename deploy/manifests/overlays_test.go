@@ -187,7 +187,7 @@ func TestPortsAreThoseThatTheProcessListensOn(t *testing.T) {
 			}
 		}
 		c := container(t, d)
-		for what, probe := range map[string]*corev1.Probe{"/readyz": c.ReadinessProbe, "/healthz": c.LivenessProbe} {
+		for what, probe := range map[string]*corev1.Probe{"/readyz?wait=2s": c.ReadinessProbe, "/healthz": c.LivenessProbe} {
 			if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != what || probe.HTTPGet.Port != intstr.FromString("admin") {
 				t.Errorf("the probe of %s asks %+v", what, probe)
 			}

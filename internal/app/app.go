@@ -119,7 +119,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
 	servers := publicServers{{listening("http", a.public.Run), a.public.Drain}, {listening("grpc", a.grpc.Run), a.grpc.Drain}}
-	members = append(members, lifecycle.Member{Name: "public servers", Run: servers.Run, Drain: servers.Drain})
+	members = append(members, lifecycle.Member{Name: "public servers", Run: afterStart(servers.Run), Drain: servers.Drain})
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
 		return nil, err
@@ -137,6 +137,7 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 		Observer:  httpMetrics,
 		Live:      a.live,
 		Ready:     a.ready,
+		Started:   a.awaitStart,
 	}
 	conns := prom.NewConns(a.metrics)
 	deps.Faults, deps.ConnObserver = a.faults, conns.Observer("http")
@@ -245,6 +246,11 @@ func (a *App) live() error {
 		return errors.Join(errors.New("failed"), status.Cause)
 	}
 	return nil
+}
+
+// awaitStart waits until the process has left its start behind, or ctx ends.
+func (a *App) awaitStart(ctx context.Context) {
+	_, _ = a.group.Wait(ctx, func(s lifecycle.State) bool { return s != lifecycle.Initializing }) // whoever asks reads the state
 }
 
 // ready tells the state that matters most to a caller: that of the process, else the least good one of

@@ -22,11 +22,13 @@ type MemoryConfig struct {
 	LimitPercent    int   `json:"limit_percent" doc:"Share of the cgroup's memory limit that becomes Go's soft limit (GOMEMLIMIT, which wins if it is set). 0: none."`
 	PressurePercent int   `json:"pressure_percent" doc:"Share of the soft limit above which the collector runs more often; it goes back 10 points below."`
 	PressureGOGC    int   `json:"pressure_gogc" doc:"GOGC under pressure."`
+
+	RestAfter time.Duration `json:"rest_after" doc:"How long there is next to no traffic before the memory that it left behind goes back to the system. 0: never."`
 }
 
 // DefaultMemoryConfig leaves a tenth of the limit to what Go does not count.
 func DefaultMemoryConfig() MemoryConfig {
-	return MemoryConfig{HeapFloor: 24 << 20, LimitPercent: 90, PressurePercent: 80, PressureGOGC: 30}
+	return MemoryConfig{HeapFloor: 24 << 20, LimitPercent: 90, PressurePercent: 80, PressureGOGC: 30, RestAfter: 10 * time.Second}
 }
 
 // Validate reports every fault at once.
@@ -44,10 +46,14 @@ func (c MemoryConfig) Validate() error {
 	if c.PressureGOGC < 5 || c.PressureGOGC > 100 {
 		faults = append(faults, fmt.Errorf("pressure_gogc: must be 5 to 100, is %d", c.PressureGOGC))
 	}
+	if c.RestAfter < 0 || c.RestAfter > time.Hour || c.RestAfter > 0 && c.RestAfter < time.Second {
+		faults = append(faults, fmt.Errorf("rest_after: must be 0 or 1s to 1h, is %v", c.RestAfter))
+	}
 	return errors.Join(faults...)
 }
 
-// memoryGuard sets Go's soft memory limit from the cgroup and lowers GOGC while memory is short.
+// memoryGuard sets Go's soft memory limit from the cgroup, lowers GOGC while memory is short, and gives back what is
+// not needed at rest.
 type memoryGuard struct {
 	cfg   MemoryConfig
 	log   *slog.Logger
@@ -56,6 +62,7 @@ type memoryGuard struct {
 	used  func() uint64
 	live  func() uint64
 	limit int64 // the soft limit in force, math.MaxInt64 for none
+	rest  rest
 
 	chosen bool // the limit was set from outside, be it to off
 	gogc   bool // GOGC was set from outside
@@ -64,7 +71,7 @@ type memoryGuard struct {
 func newMemoryGuard(cfg MemoryConfig, log *slog.Logger) *memoryGuard {
 	_, chosen := os.LookupEnv("GOMEMLIMIT")
 	_, gogc := os.LookupEnv("GOGC")
-	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory, live: liveHeap, chosen: chosen, gogc: gogc}
+	return &memoryGuard{cfg: cfg, log: log, root: os.DirFS("/"), tick: time.Second, used: goMemory, live: liveHeap, rest: newRest(cfg.RestAfter), chosen: chosen, gogc: gogc}
 }
 
 // Run sets the limit, then watches until ctx ends and puts both settings back.
@@ -82,7 +89,7 @@ func (g *memoryGuard) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// watch keeps GOGC at what the heap and the pressure ask for.
+// watch keeps GOGC at what the heap and the pressure ask for, and looks whether the process is at rest.
 func (g *memoryGuard) watch(ctx context.Context) {
 	ticker := time.NewTicker(g.tick)
 	defer ticker.Stop()
@@ -109,6 +116,7 @@ func (g *memoryGuard) watch(ctx context.Context) {
 			debug.SetGCPercent(want)
 			inForce = want
 		}
+		g.rest.look(time.Now())
 		select {
 		case <-ctx.Done():
 			return

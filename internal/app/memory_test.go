@@ -68,6 +68,9 @@ func TestMemoryGuard(t *testing.T) {
 		var live atomic.Uint64
 		live.Store(1 << 30)
 		guard.live = live.Load
+		var allocated atomic.Uint64
+		var released atomic.Int64
+		guard.rest = rest{after: 10 * time.Second, allocated: allocated.Load, spare: func() (uint64, uint64) { return restSpare, 0 }, release: func() { released.Add(1) }}
 		guard.root = fstest.MapFS{
 			"proc/self/cgroup":         {Data: []byte("0::/\n")},
 			"sys/fs/cgroup/memory.max": {Data: []byte("107374182400\n")}, // 100 GiB: far from this test's own use
@@ -105,6 +108,15 @@ func TestMemoryGuard(t *testing.T) {
 			if got := gogc(); got != step.want {
 				t.Errorf("with %d MiB alive: GOGC %d, want %d", step.live>>20, got, step.want)
 			}
+		}
+		if got := released.Load(); got != 1 {
+			t.Errorf("memory given back %d times in 10 s of rest, want once", got)
+		}
+		allocated.Store(1 << 40)
+		time.Sleep(restEvery + time.Second)
+		synctest.Wait()
+		if got := released.Load(); got != 2 {
+			t.Errorf("memory given back %d times, want again after the second rest", got)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -38,6 +38,10 @@ type Deps struct {
 	Live  func() error
 	Ready func() (state string, ok bool)
 
+	// Started waits until the process has left its start behind, whatever came
+	// of it, or until ctx ends; nil: it has.
+	Started func(ctx context.Context)
+
 	// Audit receives each change made through a route with Route.Audit; nil
 	// writes it to Logger, whatever level that has. It is called when the
 	// handler has returned, in the request's goroutine: often before the client

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -691,6 +692,49 @@ func TestDrainNamesWhatDidNotEnd(t *testing.T) {
 	if n := r.inflight.len(); n != 0 {
 		t.Errorf("%d handlers left behind", n)
 	}
+}
+
+func TestReadinessCanBeWaitedForWhileTheProcessStarts(t *testing.T) {
+	var serves atomic.Bool
+	asked, started := make(chan struct{}, 1), make(chan struct{})
+	r := start(t, testConfig(), Deps{
+		Ready: func() (string, bool) {
+			if serves.Load() {
+				return "Ready", true
+			}
+			return "Initializing", false
+		},
+		Started: func(ctx context.Context) {
+			asked <- struct{}{}
+			select {
+			case <-started:
+			case <-ctx.Done():
+			}
+		},
+	}, nil)
+	defer r.stop()
+	ask := func(query string, status int, body string) {
+		t.Helper()
+		if a := do(t, "GET", r.url+"/readyz"+query, ""); a.StatusCode != status || !strings.Contains(a.body, body) {
+			t.Errorf("/readyz%s: %d %s, want %d %s", query, a.StatusCode, a.body, status, body)
+		}
+	}
+	ask("", 503, "Initializing") // and nobody waited
+	if len(asked) != 0 {
+		t.Error("waited unasked")
+	}
+	ask("?wait=5ms", 503, "Initializing")
+	<-asked
+	for _, bad := range []string{"1", "-1s", "10001ms", "soon"} {
+		ask("?wait="+bad, 400, "no duration from 0s to 10s")
+	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() { ask("?wait=10s", 200, "Ready") })
+	<-asked
+	serves.Store(true)
+	close(started)
+	waiting.Wait()
+	ask("?wait=10s", 200, "Ready")
 }
 
 func TestHealthAnswersStatesAndIsNotLogged(t *testing.T) {
