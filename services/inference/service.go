@@ -187,7 +187,7 @@ func (s *Service) load(ctx context.Context) error {
 	start := time.Now()
 	snapshot, err := repository.Load(ctx, s.deps.Models, s.deps.Decode, s.cfg.Limits, s.deps.Faults)
 	if err != nil {
-		return err
+		return fmt.Errorf("inference.repository %q: %w", s.cfg.Repository, err)
 	}
 	for _, name := range snapshot.Skipped {
 		s.deps.Log.Warn("not a model: it has no policy.yaml", "error_code", "repository_entry_skipped", "repository", s.cfg.Repository, "entry", name)

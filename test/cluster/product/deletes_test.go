@@ -26,7 +26,7 @@ func TestDeletedPodsAnswerWhatTheyAccepted(t *testing.T) {
 	writeFaults(t, c, slowPredictions)
 	apply(t, c, "testdata/short-grace")
 	await := watchEnds(t, c)
-	load := startLoad(t, c, 40, 200, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "40", "--connections", "200", "--body", prediction, "--check", "status == 200")
 	client := inside(t, c)
 	eventually(t, 30*time.Second, "as many requests are under way as will be", func() bool {
 		sum := 0

@@ -3,7 +3,6 @@ package product
 import (
 	"bufio"
 	"context"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,7 +32,8 @@ func TestDemoServesThroughAPortForward(t *testing.T) {
 			break
 		}
 	}
-	ask := func(method, url, body, token string) (int, string) {
+	client := inside(t, c)
+	call := func(method, url, body, token string) (int, string) {
 		r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -41,25 +41,16 @@ func TestDemoServesThroughAPortForward(t *testing.T) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
-		answer, err := inside(t, c).Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer.StatusCode, string(text)
+		return ask(t, client, r)
 	}
-	const predict = "http://127.0.0.1:8080/v1/predict"
-	if code, body := ask("POST", predict, `{"model":"loan-mini","input":[0.1,0.9]}`, token); code != 200 || strings.TrimSpace(body) != `{"model":"loan-mini","version":"1","output":[0.03645608]}` {
+	const url = "http://127.0.0.1:8080/v1/predict"
+	if code, body := call("POST", url, `{"model":"loan-mini","input":[0.1,0.9]}`, token); code != 200 || strings.TrimSpace(body) != `{"model":"loan-mini","version":"1","output":[0.03645608]}` {
 		t.Errorf("%d %s", code, body)
 	}
-	if code, body := ask("POST", predict, `{"model":"loan-mini","input":[0.1,0.9]}`, ""); code != 401 {
+	if code, body := call("POST", url, `{"model":"loan-mini","input":[0.1,0.9]}`, ""); code != 401 {
 		t.Errorf("without a token: %d %s", code, body)
 	}
-	if code, body := ask("GET", "http://127.0.0.1:9090/statusz", "", token); code != 200 || !strings.Contains(body, "loan-mini") {
+	if code, body := call("GET", "http://127.0.0.1:9090/statusz", "", token); code != 200 || !strings.Contains(body, "loan-mini") {
 		t.Errorf("%d %s", code, body)
 	}
 }

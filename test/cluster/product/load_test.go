@@ -3,10 +3,12 @@ package product
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,8 +25,8 @@ type load struct {
 	result string
 }
 
-// startLoad offers a rate over the Service's address, until it is stopped.
-func startLoad(t *testing.T, c *cluster.Cluster, rate, connections int, more ...string) *load {
+// startLoad offers load over the Service's address, until it is stopped.
+func startLoad(t *testing.T, c *cluster.Cluster, flags ...string) *load {
 	t.Helper()
 	binary, err := binary()
 	if err != nil {
@@ -37,8 +39,7 @@ func startLoad(t *testing.T, c *cluster.Cluster, rate, connections int, more ...
 	address := service.Spec.ClusterIP
 	l := &load{result: filepath.Join(t.TempDir(), "load.json")}
 	args := append([]string{"load", "http://" + address + ":8080/v1/predict", "--allow-remote", "--confirm", address, "--plain",
-		"--rate", fmt.Sprint(rate), "--connections", fmt.Sprint(connections), "--for", "30m", "--json", l.result,
-		"-H", "Authorization: Bearer " + token}, more...)
+		"--for", "30m", "--json", l.result, "-H", "Authorization: Bearer " + token}, flags...)
 	l.cmd = c.Command(t.Context(), binary, args...)
 	l.cmd.Stdout, l.cmd.Stderr = &l.said, &l.said
 	l.cmd.Cancel = func() error { return l.cmd.Process.Signal(os.Interrupt) }
@@ -51,6 +52,7 @@ func startLoad(t *testing.T, c *cluster.Cluster, rate, connections int, more ...
 
 // outcome is what became of the requests.
 type outcome struct {
+	Seconds    float64           `json:"seconds"`
 	Due        uint64            `json:"due"`
 	OK         uint64            `json:"ok"`
 	Unfinished uint64            `json:"unfinished"` // when the load ended
@@ -82,6 +84,37 @@ func (l *load) stop(t *testing.T) outcome {
 		t.Logf("failures: %s", r.Errors)
 	}
 	return r.Total
+}
+
+// predict asks a pod, or a Service, for a prediction.
+func predict(t *testing.T, client *http.Client, ip, body string) (status int, answer string) {
+	t.Helper()
+	return ask(t, client, predictRequest(t, ip, body))
+}
+
+func predictRequest(t *testing.T, ip, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+ip+":8080/v1/predict", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+// ask reads the answer to a request.
+func ask(t *testing.T, client *http.Client, r *http.Request) (status int, answer string) {
+	t.Helper()
+	got, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	text, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.StatusCode, string(text)
 }
 
 // nothingFailed fails the test if a request did.

@@ -17,7 +17,7 @@ func TestRollingRestartFailsNothing(t *testing.T) {
 	c := start(t)
 	apply(t, c, demo)
 	before := listPods(t, c)
-	load := startLoad(t, c, 150, 32, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "150", "--connections", "32", "--body", prediction, "--check", "status == 200")
 	await := watchEnds(t, c)
 	kubectl(t, c, "-n", namespace, "rollout", "restart", "deployment/"+name)
 	kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
@@ -36,7 +36,7 @@ func TestDrainFailsNothing(t *testing.T) {
 	if len(byNode) != 2 {
 		t.Fatalf("the pods are on %d nodes, want each on its own", len(byNode))
 	}
-	load := startLoad(t, c, 150, 32, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "150", "--connections", "32", "--body", prediction, "--check", "status == 200")
 	await := watchEnds(t, c)
 	for node, pods := range byNode { // one after the other: in the end no pod is where, or what, it was
 		kubectl(t, c, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s")
@@ -55,7 +55,7 @@ func TestAutoscalerAddsPodsAndNothingFails(t *testing.T) {
 		pods := readyPods(t, c, 0)
 		return len(pods) == 2 && measured(t, c)
 	})
-	load := startLoad(t, c, 400, 32, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "400", "--connections", "32", "--body", prediction, "--check", "status == 200")
 	began := time.Now()
 	eventually(t, 3*time.Minute, "the autoscaler has made it four pods", func() bool { return len(readyPods(t, c, 0)) >= 4 })
 	t.Logf("two pods became %d in %v", len(readyPods(t, c, 0)), time.Since(began).Round(time.Second))

@@ -26,7 +26,7 @@ func TestReadinessFallsWithTheSignal(t *testing.T) {
 	writeFaults(t, c, slowPredictions)
 	apply(t, c, "testdata/short-grace")
 	await := watchEnds(t, c)
-	load := startLoad(t, c, 40, 200, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "40", "--connections", "200", "--body", prediction, "--check", "status == 200")
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var took []time.Duration
 	for len(took) < signals {
@@ -112,7 +112,7 @@ func TestGraceThatIsTooShortEndsInSIGKILL(t *testing.T) {
 	writeFaults(t, c, slowPredictions)
 	apply(t, c, "testdata/short-grace")
 	await := watchEnds(t, c)
-	load := startLoad(t, c, 40, 200, "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "40", "--connections", "200", "--body", prediction, "--check", "status == 200")
 	client := inside(t, c)
 	var pod corev1.Pod
 	eventually(t, 30*time.Second, "a pod has ten requests", func() bool {
