@@ -27,8 +27,9 @@ check: ## formatting, vet, linters, arch rules, race detector, tidy modules, kno
 	@scripts/check.sh "$(STATICCHECK)" "$(GOVULNCHECK)"
 
 .PHONY: nightly
-nightly: ## the same tests longer: race detector over everything, each fuzz target for minutes
+nightly: ## the same tests longer: race detector over everything, the cluster, each fuzz target for minutes
 	@for m in $(MODULES); do echo "== go test -race: $$m"; (cd $$m && go test -race -count=3 ./...); done
+	@DOUGONG_LONG=1 $(MAKE) test-cluster
 	@$(MAKE) fuzz FUZZTIME=$${FUZZTIME:-5m}
 
 .PHONY: fuzz
@@ -61,9 +62,9 @@ cluster-down: ## end it; leaves nothing behind, also after a kill
 	@cd test/cluster && go run ./cmd/cluster down
 
 .PHONY: test-cluster
-test-cluster: image ## the tests on a real Kubernetes, with the image; uses the one of cluster-up if it runs
+test-cluster: image ## the tests on a real Kubernetes, with the image; uses the one of cluster-up if it runs; DOUGONG_LONG=1 for 200 deletes
 	@test/cluster/install.sh && cd test/cluster && dir=$${XDG_STATE_HOME:-$$HOME/.local/state}/dougong/cluster; \
-	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -count=1 -timeout 20m ./...
+	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -count=1 -timeout 40m ./...
 
 .PHONY: soak-inference
 soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of a processor where cgroups allow it

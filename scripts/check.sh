@@ -33,11 +33,19 @@ bench_vet() {
 
 # Modules of their own, since registries' and Kubernetes' types are in them.
 deployed() {
+	[[ $(id -u) != 0 ]] || test/cluster/install.sh || return 1 # a containerd, to ask whether it takes the image
 	(cd deploy/image && go vet ./... && go run "$staticcheck" ./... && go test ./...) && (cd deploy/manifests && go vet ./... && go run "$staticcheck" ./... && go test ./...)
 }
 
-# Without the cluster itself, which `make test-cluster` starts: it has to be built first.
-cluster() { (cd test/cluster && go vet ./... && go run "$staticcheck" ./... && go test -short ./...); }
+# Building Kubernetes takes minutes, so the cluster itself is only asked where that was done before: for the demo, and pods
+# that are deleted under load. `make test-cluster` and `make nightly` do all of it, everywhere.
+cluster() {
+	(
+		cd test/cluster && go vet ./... && go run "$staticcheck" ./... && go test -short ./... || exit 1
+		[[ $(id -u) == 0 ]] && go run ./cmd/cluster build -check 2>/dev/null || exit 0
+		make -C ../.. image && go test -count=1 -timeout 10m -run 'Demo|Deleted' ./product
+	)
+}
 
 formatted() {
 	local files bad

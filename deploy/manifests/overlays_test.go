@@ -2,9 +2,11 @@ package manifests
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -191,6 +193,10 @@ func TestPortsAreThoseThatTheProcessListensOn(t *testing.T) {
 			if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != what || probe.HTTPGet.Port != intstr.FromString("admin") {
 				t.Errorf("the probe of %s asks %+v", what, probe)
 			}
+		}
+		probe, _ := url.Parse(c.ReadinessProbe.HTTPGet.Path)
+		if wait, err := time.ParseDuration(probe.Query().Get("wait")); err != nil || wait >= time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second {
+			t.Errorf("the answer about readiness is held for %v (%v), and the kubelet waits for %d s", wait, err, c.ReadinessProbe.TimeoutSeconds)
 		}
 		annotations := d.Spec.Template.Annotations
 		if annotations["prometheus.io/scrape"] != "true" || annotations["prometheus.io/port"] != fmt.Sprint(ports["admin"]) || annotations["prometheus.io/path"] != "/metrics" {

@@ -119,7 +119,7 @@ func New(cfg Config, services []string, logs io.Writer) (_ *App, err error) {
 	}
 	// Opened last, so closed first: nothing that it calls is gone while requests are in flight.
 	servers := publicServers{{listening("http", a.public.Run), a.public.Drain}, {listening("grpc", a.grpc.Run), a.grpc.Drain}}
-	members = append(members, lifecycle.Member{Name: "public servers", Run: afterStart(servers.Run), Drain: servers.Drain})
+	members = append(members, lifecycle.Member{Name: "public servers", Run: afterStart(cfg.Memory.RestAfter, servers.Run), Drain: servers.Drain})
 	group, err := lifecycle.NewGroup(processName, cfg.Lifecycle, members, lifecycle.WithObserver(a.states), lifecycle.WithFaults(a.faults))
 	if err != nil {
 		return nil, err
@@ -137,7 +137,6 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 		Observer:  httpMetrics,
 		Live:      a.live,
 		Ready:     a.ready,
-		Started:   a.awaitStart,
 	}
 	conns := prom.NewConns(a.metrics)
 	deps.Faults, deps.ConnObserver = a.faults, conns.Observer("http")
@@ -155,6 +154,7 @@ func (a *App) buildServers(httpMetrics *httpMetrics, logs io.Writer) error {
 	conns.Watch("grpc", a.grpc.Clients)
 	// The admin port has no fault points: it is how faults are ended.
 	deps.Faults, deps.Observer, deps.ConnObserver = nil, adminMetrics{httpMetrics}, conns.Observer("admin")
+	deps.Started = a.awaitStart
 	a.admin, err = httpserver.NewAdmin(a.cfg.Admin, httpserver.AdminDeps{
 		Deps:       deps,
 		Metrics:    a.metrics.Handler(prom.WithFaults(a.faults)),

@@ -23,7 +23,7 @@ type MemoryConfig struct {
 	PressurePercent int   `json:"pressure_percent" doc:"Share of the soft limit above which the collector runs more often; it goes back 10 points below."`
 	PressureGOGC    int   `json:"pressure_gogc" doc:"GOGC under pressure."`
 
-	RestAfter time.Duration `json:"rest_after" doc:"How long there is next to no traffic before the memory that it left behind goes back to the system. 0: never."`
+	RestAfter time.Duration `json:"rest_after" doc:"How long there is next to no traffic before the memory that it left behind goes back to the system, as that of the start does. 0: never."`
 }
 
 // DefaultMemoryConfig leaves a tenth of the limit to what Go does not count.

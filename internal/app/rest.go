@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	restRate  = 1 << 20         // bytes a second: probes, scrapes and a request now and then allocate less
-	restSpare = 8 << 20         // what is worth a collection
-	restEvery = 2 * time.Minute // Go itself collects the garbage of an idle process as often
+	restRate  = 1 << 20 // bytes a second: probes, scrapes and a request now and then allocate less
+	restSpare = 8 << 20 // what is worth a collection
+	restEvery = 12      // times after, between two releases: 2 minutes, if that is 10 s. Go itself collects the garbage of an idle process as often
 )
 
 // rest gives back to the system what a time of traffic left behind. Go alone keeps it: it would need free memory for
@@ -46,7 +46,7 @@ func (r *rest) look(now time.Time) {
 		r.traffic, r.since = true, now
 	}
 	r.seen, r.looked = allocated, now
-	if !r.traffic || now.Sub(r.since) < r.after || now.Sub(r.last) < restEvery {
+	if !r.traffic || now.Sub(r.since) < r.after || now.Sub(r.last) < restEvery*r.after {
 		return
 	}
 	r.traffic = false
@@ -78,9 +78,11 @@ func heapSpare() (spare, live uint64) {
 // afterStart is a member's Run that first gives back what the members before it needed to start and need no more: the
 // text of models and the working tables of their compiler are several times what is left of them. Before the public
 // listeners open, no request waits for that collection, and none pays for the garbage later.
-func afterStart(run func(ctx context.Context, ready func()) error) func(ctx context.Context, ready func()) error {
+func afterStart(after time.Duration, run func(ctx context.Context, ready func()) error) func(ctx context.Context, ready func()) error {
 	return func(ctx context.Context, ready func()) error {
-		debug.FreeOSMemory()
+		if after > 0 {
+			debug.FreeOSMemory()
+		}
 		return run(ctx, ready)
 	}
 }

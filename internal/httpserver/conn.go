@@ -3,9 +3,12 @@ package httpserver
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,11 +29,16 @@ const sweepEvery = 100 * time.Millisecond
 // forces us.
 const onItsWay = 250 * time.Millisecond
 
+// lastLook is how long a connection that is about to end is looked at for a request that has come meanwhile, and the
+// listener for a connection.
+const lastLook = 5 * time.Millisecond
+
 // listener wraps what it accepts, and knows all of it.
 type listener struct {
 	net.Listener
 	max     int
 	refused func()
+	ending  atomic.Bool // what Accept waits for ends with a deadline
 	epoch   time.Time
 	now     atomic.Int64 // time since epoch at the last sweep
 
@@ -55,6 +63,9 @@ func newListener(l net.Listener, maxConns int, refused func()) *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if err != nil && l.ending.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, net.ErrClosed
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -69,6 +80,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		l.refused()
 		c.Close()
+	}
+}
+
+// end has Accept take what the kernel has already taken, which a Close would reset, and then no more.
+func (l *listener) end(socket net.Listener) {
+	l.ending.Store(true)
+	if s, ok := socket.(interface{ SetDeadline(time.Time) error }); !ok || s.SetDeadline(time.Now().Add(lastLook)) != nil {
+		l.Close()
 	}
 }
 
@@ -175,6 +194,32 @@ func (l *listener) closeUnused(tls bool) {
 	}
 }
 
+// endIdle ends the connections that wait for a request, each by the goroutine that reads it. To close one from outside would
+// drop a request that the kernel has and that goroutine has not seen yet: on a busy machine that takes milliseconds. Left are
+// those of HTTP/2, which GOAWAY tells, and under TLS those that have not asked yet, which may be such.
+func (l *listener) endIdle(tls bool) {
+	l.mu.Lock()
+	conns := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range conns {
+		if !tls || c.asked.Load() && !c.h2.Load() {
+			c.endIdle()
+		}
+	}
+}
+
+// waiting is how many wait for a request.
+func (l *listener) waiting() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		if c.idle.Load() > 0 && !c.h2.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 // serverConn is a connection with cheap, coarse deadlines.
 type serverConn struct {
 	net.Conn
@@ -182,7 +227,8 @@ type serverConn struct {
 	used        atomic.Bool  // something was read
 	idle        atomic.Int64 // since when it waits for a request, as time since the listener's epoch; 0: it does not; gone
 	asked       atomic.Bool  // a request came
-	h2          bool         // set once, by the first request
+	h2          atomic.Bool  // set before asked
+	ending      atomic.Bool  // its reader is to look a last time
 	read, write coarseDeadline
 }
 
@@ -199,9 +245,10 @@ func connState(c net.Conn, state http.ConnState) {
 	if sc == nil {
 		return
 	}
-	if !sc.asked.Swap(true) {
+	if !sc.asked.Load() {
 		t, ok := c.(*tls.Conn)
-		sc.h2 = ok && t.ConnectionState().NegotiatedProtocol == "h2"
+		sc.h2.Store(ok && t.ConnectionState().NegotiatedProtocol == "h2")
+		sc.asked.Store(true)
 	}
 	var since int64
 	if state == http.StateIdle {
@@ -282,12 +329,15 @@ func (d *coarseDeadline) note(l *listener, t time.Time) (tell bool) {
 
 func (c *serverConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n == 0 && err != nil && c.ending.Load() && errors.Is(err, os.ErrDeadlineExceeded) && c.ending.CompareAndSwap(true, false) {
+		n, err = c.look(p)
+	}
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
 	if n > 0 && c.idle.Load() != 0 {
 		var since int64 // HTTP/1: a request begins, and ends with another StateIdle
-		if c.h2 {
+		if c.h2.Load() {
 			since = max(c.l.now.Load(), 1) // perhaps; perhaps a ping
 		}
 		if !c.setIdle(since) {
@@ -295,6 +345,38 @@ func (c *serverConn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// endIdle wakes the reader of a connection that waits for a request.
+func (c *serverConn) endIdle() {
+	c.read.mu.Lock() // net/http moves the deadline when a request has begun: after that, nothing here may
+	defer c.read.mu.Unlock()
+	if c.idle.Load() <= 0 {
+		return
+	}
+	c.ending.Store(true)
+	c.setReadDeadline(time.Unix(1, 0))
+}
+
+// look reads what has come, and nothing that comes much later. What it finds is served, within the time that the drain has.
+func (c *serverConn) look(p []byte) (int, error) {
+	c.read.mu.Lock()
+	c.setReadDeadline(time.Now().Add(lastLook))
+	c.read.mu.Unlock()
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.read.mu.Lock()
+		c.setReadDeadline(time.Time{})
+		c.read.mu.Unlock()
+	}
+	return n, err
+}
+
+// setReadDeadline sets that of the connection itself, past what was noted. The lock is held.
+func (c *serverConn) setReadDeadline(t time.Time) {
+	c.read.at.Store(0)
+	c.read.armed = !t.IsZero()
+	_ = c.Conn.SetReadDeadline(t)
 }
 
 // CloseWrite lets net/http send the end of its answer before it closes a

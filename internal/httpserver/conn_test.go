@@ -206,3 +206,104 @@ func TestCloseWriteClosesOneDirection(t *testing.T) {
 		t.Errorf("the server reads %d bytes, %v", n, err)
 	}
 }
+
+// pair is a connection of a server, which waits for a request, and its client.
+func pair(t *testing.T) (*serverConn, net.Conn) {
+	t.Helper()
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	theirs, err := net.Dial("tcp", socket.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(socket, 0, func() {})
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { theirs.Close(); ours.Close() })
+	return ours.(*serverConn), theirs
+}
+
+// TestEndOfTheIdleLeavesNoRequestUnread: a request that the kernel has when its connection is told to end, and that nobody
+// has read yet, is read; also what comes of it later.
+func TestEndOfTheIdleLeavesNoRequestUnread(t *testing.T) {
+	ours, theirs := pair(t)
+	send := func(text string) {
+		t.Helper()
+		if _, err := theirs.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(ours, got); err != nil || string(got) != want {
+			t.Fatalf("%q, %v, want %q", got, err, want)
+		}
+	}
+	send("GET /")
+	for ours.l.waiting() != 1 {
+		t.Fatal("it does not wait for a request")
+	}
+	ours.l.endIdle(false)
+	expect("GET /")
+	time.AfterFunc(4*lastLook, func() { send("x HTTP/1.1") })
+	expect("x HTTP/1.1")
+	ours.l.endIdle(false) // has no effect on a request in flight
+	time.AfterFunc(4*lastLook, func() { send("body") })
+	expect("body")
+	if ours.l.waiting() != 0 {
+		t.Error("it waits, with a request in flight")
+	}
+}
+
+func TestEndOfTheIdleEndsThem(t *testing.T) {
+	ours, _ := pair(t)
+	read := make(chan error, 1)
+	go func() {
+		_, err := ours.Read(make([]byte, 1))
+		read <- err
+	}()
+	ours.l.endIdle(false)
+	select {
+	case err := <-read:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it still waits")
+	}
+}
+
+// TestEndOfTheListenerTakesWhatTheKernelHas: who has connected is not reset because nobody had time to accept it.
+func TestEndOfTheListenerTakesWhatTheKernelHas(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	const clients = 10
+	for range clients {
+		c, err := net.Dial("tcp", socket.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	l := newListener(socket, 0, func() {})
+	l.end(socket)
+	for n := range clients {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("after %d: %v", n, err)
+		}
+		defer c.Close()
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, want that it is closed", err)
+	}
+}

@@ -25,17 +25,15 @@ func (s *Server) serveLive(w http.ResponseWriter, _ *http.Request) {
 // serveReady answers 200 while requests are served. With ?wait=2s it holds its answer for so long while the process is
 // still starting: a prober that asks once a second, as a kubelet does, else hears of readiness up to a second late.
 func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
-	if text := r.URL.Query().Get("wait"); text != "" {
+	if text := r.URL.Query().Get("wait"); text != "" && s.deps.Started != nil {
 		wait, err := time.ParseDuration(text)
 		if err != nil || wait < 0 || wait > maxReadyWait {
 			writeHealth(w, http.StatusBadRequest, "unknown", fmt.Sprintf("wait: %.40q is no duration from 0s to %v", text, maxReadyWait))
 			return
 		}
-		if s.deps.Started != nil {
-			ctx, cancel := context.WithTimeout(r.Context(), wait)
-			s.deps.Started(ctx)
-			cancel()
-		}
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		s.deps.Started(ctx)
+		cancel()
 	}
 	state, ok := "Ready", true
 	if s.deps.Ready != nil {

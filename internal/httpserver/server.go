@@ -39,7 +39,7 @@ type Deps struct {
 	Ready func() (state string, ok bool)
 
 	// Started waits until the process has left its start behind, whatever came
-	// of it, or until ctx ends; nil: it has.
+	// of it, or until ctx ends; nil: /readyz never waits.
 	Started func(ctx context.Context)
 
 	// Audit receives each change made through a route with Route.Audit; nil
@@ -73,6 +73,7 @@ type Server struct {
 	stop     context.CancelCauseFunc
 
 	mu       sync.Mutex
+	socket   net.Listener    // what is below listener and clients
 	listener *listener       // nil before Run has bound it
 	clients  *limit.Listener // beneath it, nil if clients are not bounded
 	started  bool
@@ -304,8 +305,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		s.draining.Store(true)
 		s.stop(errStopping)
 		// Not by Shutdown: it would drop requests that come on open connections.
-		l.Close()
-		<-served
+		l.end(s.socket)
+		<-served // which has closed it
 		errs = append(errs, s.drain(srv, cut))
 	case err := <-served:
 		errs = append(errs, fmt.Errorf("http server on %v: %w", l.Addr(), err))
@@ -333,6 +334,7 @@ func (s *Server) bind() error {
 	if err != nil {
 		return fmt.Errorf("%w; choose another address, which the key listen sets", err)
 	}
+	s.socket = l
 	if s.cfg.MaxPerClient > 0 || s.cfg.MinRate > 0 {
 		var opts []limit.ConnOption
 		if s.deps.ConnObserver != nil {
@@ -357,6 +359,10 @@ func (s *Server) drain(srv *http.Server, cut context.CancelFunc) error {
 	defer cancel()
 	for end := time.Now().Add(min(onItsWay, s.cfg.DrainTimeout)); s.listener.len() > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
+	}
+	s.listener.endIdle(s.tls != nil)
+	for end := time.Now().Add(onItsWay); s.listener.waiting() > 0 && time.Now().Before(end) && bound.Err() == nil; {
+		time.Sleep(time.Millisecond)
 	}
 	s.listener.closeUnused(s.tls != nil)
 	err := srv.Shutdown(bound)

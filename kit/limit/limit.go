@@ -29,6 +29,7 @@ type Limit struct {
 	marked    time.Duration // when crowded changed
 	closed    bool
 	hold      estimate
+	longs     estimate // of long work, all its blocks together
 	rejected  map[Reason]uint64
 	abandoned uint64
 	free      *seat // seats that nobody sits on
@@ -349,13 +350,17 @@ func (l *Limit) give(s *seat, now time.Duration) {
 	s.wake <- struct{}{}
 }
 
-// least is the time that the work of the seat hardly stays below. Of what has begun, anything may be left. The lock is
-// held.
+// least is the time that what is left of the seat's work hardly stays below. Of what has begun anything may be left, unless
+// it is long: what it has done is lost if it can't end in time, and what it would still do is time of others that can. The
+// lock is held.
 func (l *Limit) least(s *seat) time.Duration {
-	if s.between {
-		return 0
+	switch {
+	case !s.between:
+		return l.hold.atLeast()
+	case s.long && s.extras.first == nil: // with extra slots, less time than work may be left
+		return max(0, l.longs.atLeast()-s.worked)
 	}
-	return l.hold.atLeast()
+	return 0
 }
 
 // mark lets those who hold slots see whether they are asked to let others pass. The lock is held.
@@ -370,6 +375,10 @@ func (l *Limit) mark(now time.Duration) {
 // takeSlot gives a free slot to the seat. The lock is held.
 func (l *Limit) takeSlot(s *seat, p phase, now time.Duration) {
 	l.running++
+	if s.begun == 0 {
+		l.waiting.begun++
+		s.begun = l.waiting.begun
+	}
 	if l.adapt != nil && l.running >= l.slots {
 		l.adapt.full = true
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,5 +220,120 @@ func TestWhatBeganFirstEndsFirst(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestLongWorkEndsInTheOrderInWhichItBegan also has short requests pass, which is when long work waits between its blocks.
+func TestLongWorkEndsInTheOrderInWhichItBegan(t *testing.T) {
+	for _, slots := range []int{1, 2, 3} {
+		t.Run(fmt.Sprint(slots), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const callers, count, block = 12, 10, time.Millisecond
+				l := newLimit(t, slots, 100)
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				var open []int // that have begun, in that order
+				next := 0
+				began := time.Now()
+				for range callers {
+					all.Go(func() {
+						for time.Since(began) < 2*time.Second {
+							p, err := l.AcquireFor(t.Context(), Request{Tenant: "long"})
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							mu.Lock()
+							me := next
+							next++
+							open = append(open, me)
+							mu.Unlock()
+							time.Sleep(block / 10)
+							p.Long()
+							if err := blocks(t.Context(), p, count, block, ignore); err != nil {
+								t.Error(err)
+							}
+							mu.Lock()
+							at := slices.Index(open, me)
+							if at >= slots {
+								t.Errorf("%d ended, and %d that began before it had not: %v", me, at, open)
+							}
+							open = slices.Delete(open, at, at+1)
+							mu.Unlock()
+							p.Done()
+						}
+					})
+				}
+				all.Go(func() {
+					for time.Since(began) < 2*time.Second {
+						if p, err := l.AcquireFor(t.Context(), Request{Tenant: "short"}); err == nil {
+							time.Sleep(block / 5)
+							p.Done()
+						}
+						time.Sleep(1300 * time.Microsecond)
+					}
+				})
+				all.Wait()
+				if next < 100*slots {
+					t.Errorf("only %d began", next)
+				}
+				wantIdle(t, l)
+			})
+		})
+	}
+}
+
+// TestLongWorkThatCannotEndInTimeIsNotGoneOnWith: more callers than can be borne, each with a deadline, whose work turns out
+// to be long once it has a slot. What the slots do is not lost on work that misses its deadline.
+func TestLongWorkThatCannotEndInTimeIsNotGoneOnWith(t *testing.T) {
+	for _, test := range []struct{ slots, tenants, callers int }{{1, 1, 30}, {2, 1, 60}, {2, 3, 20}, {4, 1, 120}} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const count, block, patience, during = 10, time.Millisecond, 100 * time.Millisecond, 10 * time.Second
+				l := newLimit(t, test.slots, 1000)
+				var all sync.WaitGroup
+				var done atomic.Int64
+				began := time.Now()
+				for tenant := range test.tenants {
+					for range test.callers {
+						all.Go(func() {
+							for time.Since(began) < during {
+								ctx, cancel := context.WithTimeout(t.Context(), patience)
+								p, err := l.AcquireFor(ctx, Request{Tenant: fmt.Sprint(tenant), Deadline: time.Now().Add(patience)})
+								if err != nil {
+									cancel()
+									time.Sleep(block)
+									continue
+								}
+								time.Sleep(block / 10)
+								p.Long()
+								if blocks(ctx, p, count, block, ignore) == nil && ctx.Err() == nil {
+									done.Add(1)
+									p.Done()
+								} else {
+									p.DoneWith(Ignored)
+								}
+								cancel()
+							}
+						})
+					}
+				}
+				all.Go(func() {
+					for time.Since(began) < during {
+						if p, err := l.AcquireFor(t.Context(), Request{Tenant: "short"}); err == nil {
+							time.Sleep(block / 5)
+							p.Done()
+						}
+						time.Sleep(block)
+					}
+				})
+				all.Wait()
+				part := float64(done.Load()) * (count*block + block/10).Seconds() / during.Seconds() / float64(test.slots)
+				t.Logf("%d were done in time: %.2f of what the slots can do", done.Load(), part)
+				if part < 1.0/3 { // about as much goes to short ones, and to the first blocks of those that come in vain
+					t.Error("the work of the slots was lost")
+				}
+			})
+		})
 	}
 }

@@ -216,6 +216,9 @@ func (p Permit) DoneWith(outcome Outcome) {
 	case running:
 		piece := max(0, now-s.since)
 		held += piece
+		if s.long && outcome == Finished {
+			l.longs.add(now-held, now)
+		}
 		resized = l.learn(outcome, s, held, now)
 		l.freeSlot(s, piece)
 		l.vacate(s)

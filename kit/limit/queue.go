@@ -24,7 +24,7 @@ type queue struct {
 	between int // those who have
 	debtors int // flows that are remembered
 	tickets int64
-	begun   int64 // those who have waited between two blocks, ever
+	begun   int64 // those who have had a slot, ever
 	classes [classes]class
 	served  uint64 // orders flows of the same virtual time: who was served longer ago comes first
 
@@ -96,9 +96,13 @@ func (f *flow) next() *seat {
 	return fresh
 }
 
-// pushAhead lets one wait before those who are not ahead. Most have begun after all who wait: they are found at once.
+// pushAhead lets one wait before those who are not ahead. Who gives its slot to short work has mostly begun before all who
+// wait, or after them: both places are found at once.
 func (f *flow) pushAhead(s *seat) {
 	before := f.between.last
+	if first := f.between.first; first == nil || !first.ahead || s.begun < first.begun {
+		before = nil
+	}
 	for before != nil && !(before.ahead && before.begun < s.begun) {
 		before = before.prev
 	}
@@ -111,10 +115,12 @@ func (f *flow) pushAhead(s *seat) {
 	f.between.insert(s, before)
 }
 
-// older tells whether somebody waits ahead of the flow who began before the seat did.
-func (f *flow) older(s *seat) bool {
-	first := f.between.first
-	return first != nil && first.ahead && (s.begun == 0 || first.begun < s.begun)
+// older returns who waits ahead of the flow and began first of all, if that was before the seat did.
+func (f *flow) older(s *seat) *seat {
+	if first := f.between.first; first != nil && first.ahead && first.begun < s.begun {
+		return first
+	}
+	return nil
 }
 
 // line is the list in which the seat waits.
@@ -229,6 +235,18 @@ func (q *queue) advance(c *class, to time.Duration) {
 	}
 }
 
+// older returns who of the seat's flow goes on before it.
+func (q *queue) older(s *seat) *seat {
+	t := s.owner
+	if t == nil {
+		t = q.find(s.tenant)
+	}
+	if t == nil {
+		return nil
+	}
+	return t.flows[s.class].older(s)
+}
+
 // push lets the seat wait: last of its flow, unless it has begun and is long, or its flow has more of the room for such than is left
 // to others (a dynamic threshold: Choudhury, Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
 // Switches", IEEE/ACM Transactions on Networking 6(2), 1998). Then it goes ahead of its flow, behind those alone that did so and
@@ -236,10 +254,6 @@ func (q *queue) advance(c *class, to time.Duration) {
 func (q *queue) push(s *seat) {
 	t := q.refer(s)
 	c, f := &q.classes[s.class], &t.flows[s.class]
-	if s.between && s.begun == 0 {
-		q.begun++
-		s.begun = q.begun
-	}
 	q.tickets++
 	s.ticket = q.tickets
 	if s.ahead = s.between && (s.long || f.length() > 0 && f.between.length >= q.places-q.between); s.ahead {

@@ -32,6 +32,7 @@ type seat struct {
 	paid    bool // waited for the slot of its last block, too, so that its flow has been here all the time
 	due     time.Duration
 	since   time.Duration // when the phase queued or running began
+	begun   int64         // of two that have had a slot, who had one first has the lower one; 0: has not
 	worked  time.Duration // slots held before since, those beside its own included
 	err     error         // why it was turned away
 	blocks  atomic.Uint64 // serial + 1 of who holds a slot and says when a block has ended
@@ -47,7 +48,6 @@ type seat struct {
 
 	waited time.Duration // in the queue
 	ticket int64         // of two that wait, who came earlier has the lower one
-	begun  int64         // of two that have waited between blocks, who did so first has the lower one; 0: has not
 	wake   chan struct{} // gets one token when another goroutine ends the phase queued; made at the first wait
 	parent *seat         // whose extra slot it is
 }

@@ -22,8 +22,9 @@ var errNoSlot = errors.New("limit: permit has no slot: call Start first, and Yie
 // back, but for its extra slots, which are still worked on: their Keep says no. Neither deadline nor ctx is
 // looked at when nobody waits. The time in Yield is no time that a slot is held.
 //
-// A permit that is [Permit.Long] gives its slot only to those that are not, and goes on before all others of its tenant
-// but those that waited in Yield before it did: these end first.
+// A permit that is [Permit.Long] gives its slot only to those that are not, and to those of its tenant that had one before
+// it did: what began first ends first. It goes on before all others of its tenant. Where so little time is left to it that
+// long work has hardly ever been done in it, it is turned away as soon as it would have a slot.
 //
 // It is not for work that holds what others need to go on, nor does it pass fault points.
 func (p Permit) Yield(ctx context.Context) error {
@@ -72,9 +73,12 @@ func (p Permit) yield(ctx context.Context) error {
 	l.learnHold(s, now)
 	l.freeSlot(s, piece)
 	if s.long {
-		l.passToShort(s, now)
+		l.passFrom(s, now)
 	}
 	l.enqueue(s, now)
+	if s.long && l.running < l.slots { // nobody whom it lets go could end in time
+		l.give(s, now)
+	}
 	l.passOn(now)
 	if s.phase == granted { // it is its own turn
 		<-s.wake
@@ -90,11 +94,7 @@ func (p Permit) yield(ctx context.Context) error {
 // wanted tells whether somebody would have the slot of the seat if it were given back. The lock is held.
 func (l *Limit) wanted(s *seat) bool {
 	if s.long {
-		t := s.owner
-		if t == nil {
-			t = l.waiting.find(s.tenant)
-		}
-		return l.waiting.firstShort(s) != nil || t != nil && t.flows[s.class].older(s)
+		return l.waiting.firstShort(s) != nil || l.waiting.older(s) != nil
 	}
 	if l.waiting.first() != nil {
 		return true
@@ -110,10 +110,14 @@ func (l *Limit) wanted(s *seat) bool {
 	return false
 }
 
-// passToShort gives a slot that a long request has given up to the first that is not. The lock is held.
-func (l *Limit) passToShort(s *seat, now time.Duration) {
+// passFrom gives a slot that a long request has given up to the first that is not long, else to the one that goes on before
+// it. The lock is held.
+func (l *Limit) passFrom(s *seat, now time.Duration) {
 	for l.running < l.slots {
 		next := l.waiting.firstShort(s)
+		if next == nil {
+			next = l.waiting.older(s)
+		}
 		if next == nil {
 			return
 		}

@@ -40,19 +40,10 @@ var buildFlags = []string{"-trimpath", "-ldflags=-s -w -X k8s.io/component-base/
 // named for the version of Kubernetes, and for what else decides what is built: go.mod, go.sum, Go, and the flags. It
 // takes minutes the first time, and half a gigabyte; lines about it go to progress. An older folder may be deleted. Concurrent calls, of other processes too, build once.
 func Build(ctx context.Context, progress io.Writer) (string, error) {
-	source, err := findSource()
+	source, dir, err := findBuild(ctx)
 	if err != nil {
 		return "", err
 	}
-	key, err := buildKey(ctx, source)
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the folder of the cache: %w", err)
-	}
-	dir := filepath.Join(cache, "dougong", "kubernetes-"+kubernetesVersion+"-"+key)
 	if isBuilt(dir) {
 		return dir, nil
 	}
@@ -71,6 +62,31 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 		return "", err
 	}
 	return dir, nil
+}
+
+// Built returns an error that says so if Build would have something to build.
+func Built(ctx context.Context) error {
+	_, dir, err := findBuild(ctx)
+	if err == nil && !isBuilt(dir) {
+		err = fmt.Errorf("there is nothing in %s: it has to be built", dir)
+	}
+	return err
+}
+
+// findBuild finds what to build, and the folder of what was built of it.
+func findBuild(ctx context.Context) (source, dir string, err error) {
+	if source, err = findSource(); err != nil {
+		return "", "", err
+	}
+	key, err := buildKey(ctx, source)
+	if err != nil {
+		return "", "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", "", fmt.Errorf("find the folder of the cache: %w", err)
+	}
+	return source, filepath.Join(cache, "dougong", "kubernetes-"+kubernetesVersion+"-"+key), nil
 }
 
 func isBuilt(dir string) bool {

@@ -74,18 +74,21 @@ func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
 	return string(out)
 }
 
-// apply applies a kustomization, waits for its Deployment, and takes all of it away at the end.
-func apply(t *testing.T, c *cluster.Cluster, folder string) {
-	t.Helper()
-	applyOnly(t, c, folder)
-	kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
+// clean takes all of it away at the end, from a cluster that outlives the test.
+func clean(t *testing.T, c *cluster.Cluster) {
+	if os.Getenv("DOUGONG_CLUSTER") != "" {
+		t.Cleanup(func() {
+			kubectl(t, c, "delete", "namespace", namespace, "--ignore-not-found", "--wait", "--timeout=90s")
+		})
+	}
 }
 
-// applyOnly does not wait: not every Deployment comes up.
-func applyOnly(t *testing.T, c *cluster.Cluster, folder string) {
+// apply applies a kustomization and waits for its Deployment.
+func apply(t *testing.T, c *cluster.Cluster, folder string) {
 	t.Helper()
-	t.Cleanup(func() { kubectl(t, c, "delete", "namespace", namespace, "--wait", "--timeout=90s") })
+	clean(t, c)
 	kubectl(t, c, "apply", "-k", folder)
+	kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
 }
 
 // inside is a client that reaches what the cluster's network does, on one connection for each address: a connection costs

@@ -50,6 +50,12 @@ func readyPods(t *testing.T, c *cluster.Cluster, since time.Duration) []corev1.P
 	return ready
 }
 
+// onePod is one of those that serve.
+func onePod(t *testing.T, c *cluster.Cluster) corev1.Pod {
+	t.Helper()
+	return pickPod(t, c, rand.New(rand.NewPCG(0, 0)), 1)
+}
+
 func readyAt(pod *corev1.Pod) (time.Time, bool) {
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodReady {

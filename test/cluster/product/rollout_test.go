@@ -39,12 +39,18 @@ func TestDrainFailsNothing(t *testing.T) {
 	load := startLoad(t, c, "--rate", "150", "--connections", "32", "--body", prediction, "--check", "status == 200")
 	await := watchEnds(t, c)
 	for node, pods := range byNode { // one after the other: in the end no pod is where, or what, it was
+		t.Cleanup(func() { kubectl(t, c, "uncordon", node) })
 		kubectl(t, c, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s")
 		endedWell(t, await, pods)
 		kubectl(t, c, "uncordon", node)
 		kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
 	}
 	load.stop(t).nothingFailed(t)
+	for pod, e := range await() { // those of the first drain, too, that the second one moved again
+		if e.code != 0 {
+			t.Errorf("%s ended with %d (%s)", pod, e.code, e.reason)
+		}
+	}
 }
 
 // TestAutoscalerAddsPodsAndNothingFails: the production overlay, whose P99 has no adapter here: CPU adds pods.

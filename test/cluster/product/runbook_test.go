@@ -93,7 +93,7 @@ func TestRunBookTellsWhatTooMuchMemoryLooksLike(t *testing.T) {
 		c.Resources.Limits[corev1.ResourceMemory], c.Resources.Requests[corev1.ResourceMemory] = most, most
 	})
 	kubectl(t, c, "-n", namespace, "rollout", "status", "deployment/"+name, "--timeout=60s")
-	pod := readyPods(t, c, 0)[0]
+	pod := onePod(t, c)
 	await := watchEnds(t, c)
 	if answer, err := inside(t, c).Do(modelsRequest(t, pod.Status.PodIP)); err == nil {
 		answer.Body.Close()
@@ -119,7 +119,7 @@ func TestRunBookTellsWhatAMissingSecretLooksLike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(events.Items) > 0 && strings.Contains(events.Items[0].Message, `"dougong-tokens" not found`)
+		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return strings.Contains(e.Message, `"dougong-tokens" not found`) })
 	})
 	waits := false
 	for _, pod := range listPods(t, c) {
@@ -147,7 +147,7 @@ func TestRunBookTellsWhichAnswersAre503(t *testing.T) {
 	)
 	apply(t, c, "testdata/short-grace")
 	client := inside(t, c)
-	pod := readyPods(t, c, 0)[0]
+	pod := onePod(t, c)
 	ip := pod.Status.PodIP
 
 	code, answer := ask(t, client, modelsRequest(t, ip))

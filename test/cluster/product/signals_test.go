@@ -67,7 +67,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	c := start(t)
 	apply(t, c, demo) // its drain takes five seconds
 	await := watchEnds(t, c)
-	pod := readyPods(t, c, 0)[0]
+	pod := onePod(t, c)
 	process := processOf(t, &pod)
 	if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -115,9 +115,10 @@ func TestGraceThatIsTooShortEndsInSIGKILL(t *testing.T) {
 	load := startLoad(t, c, "--rate", "40", "--connections", "200", "--body", prediction, "--check", "status == 200")
 	client := inside(t, c)
 	var pod corev1.Pod
+	had := 0
 	eventually(t, 30*time.Second, "a pod has ten requests", func() bool {
 		for _, pod = range readyPods(t, c, time.Second) {
-			if inFlight(t, client, pod.Status.PodIP) >= 10 {
+			if had = inFlight(t, client, pod.Status.PodIP); had >= 10 {
 				return true
 			}
 		}
@@ -128,7 +129,7 @@ func TestGraceThatIsTooShortEndsInSIGKILL(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := await(pod.Name)[pod.Name]
-	if e.code != 137 {
+	if e.code != 137 || e.reason == "OOMKilled" {
 		t.Errorf("exit code %d (%s), want that of SIGKILL, 137", e.code, e.reason)
 	}
 	eventually(t, time.Minute, "there are five pods again", func() bool { return len(readyPods(t, c, time.Second)) == 5 })
@@ -138,18 +139,19 @@ func TestGraceThatIsTooShortEndsInSIGKILL(t *testing.T) {
 			t.Errorf("%d requests failed as %s", lost.Failed[class], class)
 		}
 	}
-	if n := lost.Failed["closed"] + lost.Failed["reset"]; n == 0 || n > 60 {
-		t.Errorf("%d requests were lost with a pod that had ten and more", n)
+	if n := lost.Failed["closed"] + lost.Failed["reset"]; n == 0 || n > uint64(had)+24 { // 8 more a second came to it, for the two that a kubelet grants at least
+		t.Errorf("%d requests were lost with a pod that had %d", n, had)
 	}
 }
 
-// TestWorkEndsWithItsContext: callers hang up while their predictions are under way, in the slot that each has of its pod.
+// TestWorkEndsWithItsContext: callers hang up while their predictions are under way, in the slot that each has of its pod,
+// where a fault keeps them for three seconds, or until their context ends.
 // The process's log says when each ended; it is the same clock.
 func TestWorkEndsWithItsContext(t *testing.T) {
 	c := start(t)
 	writeFaults(t, c, `"point":"inference.score","delay":{"fixed":"3s"}`)
 	apply(t, c, "testdata/short-grace")
-	pod := readyPods(t, c, 0)[0]
+	pod := onePod(t, c)
 	const callers = 200
 	hungUp := map[string]time.Time{}
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -185,6 +187,9 @@ func TestWorkEndsWithItsContext(t *testing.T) {
 		reaction := ended[trace].Time.Sub(at).Seconds() * 1e3
 		if reaction < 0 {
 			t.Errorf("a request ended before its caller hung up, with status %d", ended[trace].Status)
+		}
+		if ended[trace].Status == http.StatusOK {
+			t.Error("a request was answered whose caller had hung up")
 		}
 		most = max(most, reaction)
 		i, _ := slices.BinarySearch(edges, reaction)

@@ -14,6 +14,7 @@ import (
 // what follows its id and its end.
 func writeFaults(t *testing.T, c *cluster.Cluster, rules ...string) {
 	t.Helper()
+	clean(t, c)
 	kubectl(t, c, "create", "namespace", namespace)
 	list, expires := "", time.Now().Add(50*time.Minute).UTC().Format(time.RFC3339)
 	for i, rule := range rules {

@@ -1,7 +1,7 @@
 // Command cluster starts and ends a real Kubernetes on this machine, for tests. It needs root.
 //
 //	go run ./cmd/cluster up [-dir DIR] [-nodes 2] [-port 16443] [IMAGE.tar …]
-//	go run ./cmd/cluster build
+//	go run ./cmd/cluster build [-check]
 //	go run ./cmd/cluster status [-dir DIR]
 //	go run ./cmd/cluster enter [-dir DIR] -- kubectl get pods
 //	go run ./cmd/cluster load [-dir DIR] IMAGE.tar …
@@ -51,6 +51,10 @@ func run(ctx context.Context, args []string) error {
 		flags.IntVar(&config.Nodes, "nodes", config.Nodes, "how many nodes, 1 to 9")
 		flags.IntVar(&config.Port, "port", config.Port, "port of 127.0.0.1 for the API; 0 takes a free one")
 	}
+	var check bool
+	if args[0] == "build" {
+		flags.BoolVar(&check, "check", false, "build nothing, and fail if there is something to build")
+	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("read the flags: %w", err)
 	}
@@ -64,6 +68,9 @@ func run(ctx context.Context, args []string) error {
 		config.Images = flags.Args()
 		return up(ctx, config)
 	case "build":
+		if check {
+			return cluster.Built(ctx)
+		}
 		folder, err := cluster.Build(ctx, os.Stderr)
 		if err == nil {
 			fmt.Println(folder)
