@@ -1,6 +1,7 @@
 package product
 
 import (
+	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -26,7 +27,7 @@ func TestDeletedPodsAnswerWhatTheyAccepted(t *testing.T) {
 	writeFaults(t, c, slowPredictions)
 	apply(t, c, "testdata/short-grace")
 	await := watchEnds(t, c)
-	load := startLoad(t, c, "--rate", "40", "--connections", "200", "--body", prediction, "--check", "status == 200")
+	load := startLoad(t, c, "--rate", "40", "--connections", "100", "--body", prediction, "--check", "status == 200")
 	client := inside(t, c)
 	eventually(t, 30*time.Second, "as many requests are under way as will be", func() bool {
 		sum := 0
@@ -66,6 +67,9 @@ func TestDeletedPodsAnswerWhatTheyAccepted(t *testing.T) {
 		if e.code != 0 {
 			t.Errorf("%s ended with %d (%s), with %d requests at the delete", k.pod.Name, e.code, e.reason, k.inFlight)
 		}
+		for _, line := range k.troubles {
+			t.Errorf("%s: %s", k.pod.Name, line)
+		}
 		fmt.Fprintf(&table, "%9d %14s %14s %5d\n", k.inFlight, millis(k.notReady), millis(e.at.Sub(k.at)), e.code)
 	}
 	t.Logf("the deletes, by what was in flight:\nin flight  not ready after  ended after  exit\n%s", &table)
@@ -83,6 +87,7 @@ type kill struct {
 	pod      corev1.Pod
 	at       time.Time
 	inFlight int
+	troubles []string      // what its log has of refused and failed requests from the delete on
 	notReady time.Duration // from the delete: the way over the API server, the kubelet and the runtime is in it
 }
 
@@ -91,6 +96,22 @@ func (k *kill) strike(t *testing.T, c *cluster.Cluster) {
 	client := inside(t, c)
 	defer client.CloseIdleConnections()
 	k.inFlight = inFlight(t, client, k.pod.Status.PodIP)
+	var following sync.WaitGroup
+	defer following.Wait() // the log ends with the container
+	second := int64(1)
+	logs, err := c.Client().CoreV1().Pods(namespace).GetLogs(k.pod.Name, &corev1.PodLogOptions{Follow: true, SinceSeconds: &second}).Stream(t.Context())
+	if err != nil {
+		t.Errorf("%s: %v", k.pod.Name, err)
+		return
+	}
+	following.Go(func() {
+		defer logs.Close()
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			if l, ok := readAccessLine(lines.Bytes()); ok && l.Status != http.StatusOK {
+				k.troubles = append(k.troubles, lines.Text())
+			}
+		}
+	})
 	k.at = time.Now()
 	if err := c.Client().CoreV1().Pods(namespace).Delete(t.Context(), k.pod.Name, metav1.DeleteOptions{}); err != nil {
 		t.Errorf("%s: %v", k.pod.Name, err)
