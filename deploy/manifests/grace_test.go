@@ -87,7 +87,7 @@ func TestGracePeriodFollowsFromTheDrainSettings(t *testing.T) {
 		}
 		s := settingsOf(t, d)
 		for _, key := range []string{"http.drain_timeout", "grpc.drain_timeout"} {
-			if s.duration(t, key) > s.duration(t, "lifecycle.stop_timeout") {
+			if s.duration(t, key) > s.duration(t, "lifecycle.stop_timeout")*9/10 {
 				t.Errorf("%s is cut short by lifecycle.stop_timeout", key)
 			}
 		}

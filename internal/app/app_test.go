@@ -64,7 +64,7 @@ func TestConfigFixtures(t *testing.T) {
 			`testdata/bad.yaml:7:10: inference.slots`,
 			`testdata/bad.yaml:8:20: inference.in_flight_bytes`,
 		},
-		"testdata/cross.yaml": {`http.drain_timeout: 1m0s exceeds lifecycle.stop_timeout (20s)`},
+		"testdata/cross.yaml": {`http.drain_timeout: 1m0s exceeds nine tenths of lifecycle.stop_timeout (18s)`},
 	} {
 		data, err := os.ReadFile(file)
 		if err != nil {

@@ -51,11 +51,13 @@ func DefaultConfig() Config {
 // Validate reports what does not fit between the sections.
 func (c Config) Validate() error {
 	var faults []error
-	if c.HTTP.DrainTimeout > c.Lifecycle.StopTimeout {
-		faults = append(faults, fmt.Errorf("http.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, c.Lifecycle.StopTimeout))
+	// Beyond its turn the services would end beneath the requests that are still in flight.
+	turn := c.Lifecycle.Turn()
+	if c.HTTP.DrainTimeout > turn {
+		faults = append(faults, fmt.Errorf("http.drain_timeout: %v exceeds nine tenths of lifecycle.stop_timeout (%v), which would cut it short", c.HTTP.DrainTimeout, turn))
 	}
-	if c.GRPC.DrainTimeout > c.Lifecycle.StopTimeout {
-		faults = append(faults, fmt.Errorf("grpc.drain_timeout: %v exceeds lifecycle.stop_timeout (%v), which would cut it short", c.GRPC.DrainTimeout, c.Lifecycle.StopTimeout))
+	if c.GRPC.DrainTimeout > turn {
+		faults = append(faults, fmt.Errorf("grpc.drain_timeout: %v exceeds nine tenths of lifecycle.stop_timeout (%v), which would cut it short", c.GRPC.DrainTimeout, turn))
 	}
 	taken := map[string]string{}
 	for _, l := range []struct{ key, listen string }{{"http", c.HTTP.Listen}, {"grpc", c.GRPC.Listen}, {"admin", c.Admin.Listen}} {

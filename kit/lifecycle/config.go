@@ -33,3 +33,9 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// Turn is how long members may take one after the other: nine tenths of StopTimeout. The rest is kept for those whose turn
+// had not come by then, which end together. A member whose own bound is longer may be in use while what it uses ends.
+func (c Config) Turn() time.Duration { return turn(c.StopTimeout) }
+
+func turn(stop time.Duration) time.Duration { return stop - stop/10 }

@@ -236,7 +236,7 @@ func (g *Group) drain(ctx context.Context, started []*running) {
 func stopInReverse(ctx context.Context, bound time.Duration, started []*running) {
 	whole, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	turns, cancelTurns := context.WithTimeout(whole, bound-bound/10)
+	turns, cancelTurns := context.WithTimeout(whole, turn(bound))
 	defer cancelTurns()
 
 	var cutShort []*running

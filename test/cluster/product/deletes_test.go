@@ -1,7 +1,6 @@
 package product
 
 import (
-	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -96,22 +95,8 @@ func (k *kill) strike(t *testing.T, c *cluster.Cluster) {
 	client := inside(t, c)
 	defer client.CloseIdleConnections()
 	k.inFlight = inFlight(t, client, k.pod.Status.PodIP)
-	var following sync.WaitGroup
-	defer following.Wait() // the log ends with the container
-	second := int64(1)
-	logs, err := c.Client().CoreV1().Pods(namespace).GetLogs(k.pod.Name, &corev1.PodLogOptions{Follow: true, SinceSeconds: &second}).Stream(t.Context())
-	if err != nil {
-		t.Errorf("%s: %v", k.pod.Name, err)
-		return
-	}
-	following.Go(func() {
-		defer logs.Close()
-		for lines := bufio.NewScanner(logs); lines.Scan(); {
-			if l, ok := readAccessLine(lines.Bytes()); ok && l.Status != http.StatusOK {
-				k.troubles = append(k.troubles, lines.Text())
-			}
-		}
-	})
+	troubles := followTroubles(t, c, k.pod.Name)
+	defer func() { k.troubles = troubles() }()
 	k.at = time.Now()
 	if err := c.Client().CoreV1().Pods(namespace).Delete(t.Context(), k.pod.Name, metav1.DeleteOptions{}); err != nil {
 		t.Errorf("%s: %v", k.pod.Name, err)

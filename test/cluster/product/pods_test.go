@@ -1,6 +1,7 @@
 package product
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -200,6 +201,29 @@ func watchEnds(t *testing.T, c *cluster.Cluster) (await func(names ...string) ma
 		}
 		return copied
 	}
+}
+
+// followTroubles reads the log of a pod from now on, until its container ends, which the function that it returns waits for. It
+// returns the lines of requests that were not answered with 200.
+func followTroubles(t *testing.T, c *cluster.Cluster, pod string) (await func() []string) {
+	second := int64(1)
+	logs, err := c.Client().CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Follow: true, SinceSeconds: &second}).Stream(t.Context())
+	if err != nil {
+		t.Errorf("%s: %v", pod, err)
+		return func() []string { return nil }
+	}
+	var troubles []string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer logs.Close()
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			if l, ok := readAccessLine(lines.Bytes()); ok && l.Status != http.StatusOK {
+				troubles = append(troubles, lines.Text())
+			}
+		}
+	}()
+	return func() []string { <-done; return troubles }
 }
 
 // accessLine is what the log says of a request.

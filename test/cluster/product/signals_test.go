@@ -36,6 +36,7 @@ func TestReadinessFallsWithTheSignal(t *testing.T) {
 			t.Fatal(err)
 		}
 		process := processOf(t, &pod)
+		troubles := followTroubles(t, c, pod.Name)
 		at := time.Now()
 		if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -48,6 +49,9 @@ func TestReadinessFallsWithTheSignal(t *testing.T) {
 		took = append(took, d)
 		if e := await(pod.Name)[pod.Name]; e.code != 0 {
 			t.Errorf("%s ended with %d", pod.Name, e.code)
+		}
+		for _, line := range troubles() {
+			t.Errorf("%s: %s", pod.Name, line)
 		}
 		// Or its next start would wait: to the kubelet it is a container that ended too soon.
 		if err := c.Client().CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{}); err != nil {
