@@ -124,3 +124,24 @@ func (o outcome) nothingFailed(t *testing.T) {
 		t.Errorf("of %d requests %d were answered, %d were under way at the end, and these failed: %v", o.Due, o.OK, o.Unfinished, o.Failed)
 	}
 }
+
+// nothingLost fails the test if a request was lost that a pod had taken. Two things may happen to one that none has: on a busy
+// machine the Service leads it to a pod that takes no more, and it is refused; or it is sent on an idle connection in the very
+// moment in which the pod closes that, of which no server knows.
+func (o outcome) nothingLost(t *testing.T) {
+	t.Helper()
+	for class, n := range o.Failed {
+		switch class {
+		case "refused":
+		case "closed", "reset":
+			if 1000*n > o.Due {
+				t.Errorf("of %d requests %d ended as %s", o.Due, n, class)
+			}
+		default:
+			t.Errorf("of %d requests %d failed as %s", o.Due, n, class)
+		}
+	}
+	if 100*o.OK < 99*o.Due {
+		t.Errorf("of %d requests %d were answered", o.Due, o.OK)
+	}
+}
