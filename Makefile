@@ -64,7 +64,7 @@ cluster-down: ## end it; leaves nothing behind, also after a kill
 .PHONY: test-cluster
 test-cluster: image ## the tests on a real Kubernetes, with the image; uses the one of cluster-up if it runs; DOUGONG_LONG=1 for 200 deletes
 	@test/cluster/install.sh && cd test/cluster && dir=$${XDG_STATE_HOME:-$$HOME/.local/state}/dougong/cluster; \
-	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -count=1 -timeout 40m ./...
+	if [[ -e $$dir/kubeconfig ]]; then export DOUGONG_CLUSTER=$$dir; fi; go test -v -count=1 -timeout 40m ./... | grep -v '^=== '
 
 .PHONY: soak-inference
 soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of a processor where cgroups allow it
