@@ -365,6 +365,11 @@ func (s *Server) drain(srv *http.Server, cut context.CancelFunc) error {
 		time.Sleep(time.Millisecond)
 	}
 	s.listener.closeUnused(s.tls != nil)
+	// From Shutdown on, net/http drops a request that it has read and not yet begun. Over plain connections there is no need
+	// for it, but for those that never end a request: each answer closes its connection. HTTP/2 needs its GOAWAY soon.
+	for end := time.Now().Add(2 * onItsWay); s.tls == nil && s.listener.len() > 0 && bound.Err() == nil && (s.inflight.len() > 0 || time.Now().Before(end)); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	err := srv.Shutdown(bound)
 	// Upgraded connections are no longer the server's, their handlers are.
 	for err == nil && s.inflight.len() > 0 {
