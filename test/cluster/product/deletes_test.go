@@ -19,9 +19,9 @@ import (
 // seconds of grace. Nothing that was accepted is lost, and nobody is killed at the end of the grace: a process ends with 0 if
 // each request that it has read was answered, and its log says with what.
 func TestDeletedPodsAnswerWhatTheyAccepted(t *testing.T) {
-	deletes := 15
+	deletes, meet := 15, 5 // so few may fall on pods that just came, to which few connections lead yet
 	if long() {
-		deletes = 200
+		deletes, meet = 200, 150
 	}
 	c := start(t)
 	writeFaults(t, c, slowPredictions)
@@ -74,7 +74,7 @@ func TestDeletedPodsAnswerWhatTheyAccepted(t *testing.T) {
 	}
 	t.Logf("the deletes, by what was in flight:\nin flight  not ready after  ended after  exit\n%s", &table)
 	t.Logf("%d deletes, %d with requests in flight: least %d, median %d, most %d", len(kills), met, kills[0].inFlight, kills[len(kills)/2].inFlight, kills[len(kills)-1].inFlight)
-	if 4*met < 3*len(kills) {
+	if met < meet {
 		t.Errorf("only %d of %d deletes met requests", met, len(kills))
 	}
 	outcome.nothingLost(t)
