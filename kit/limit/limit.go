@@ -30,6 +30,7 @@ type Limit struct {
 	closed    bool
 	hold      estimate
 	longs     estimate // of long work, all its blocks together
+	doubts    int      // how many were turned away by longs since one was measured
 	rejected  map[Reason]uint64
 	abandoned uint64
 	free      *seat // seats that nobody sits on
@@ -333,7 +334,7 @@ func (l *Limit) passOn(now time.Duration) {
 		if s == nil { // who waits has its share
 			break
 		}
-		if left := s.due - now; left <= 0 || left < l.least(s) {
+		if l.hopeless(s, now) {
 			l.dismiss(s, l.reject(Deadline))
 			continue
 		}
@@ -348,6 +349,31 @@ func (l *Limit) give(s *seat, now time.Duration) {
 	s.waited = max(0, now-s.since)
 	l.takeSlot(s, granted, now)
 	s.wake <- struct{}{}
+}
+
+// mostDoubts is how many may be turned away by what was learned of long work before that is believed less. Else work that has
+// become shorter would not be done, and so not be measured, for as long as there is too much of it.
+const mostDoubts = 128
+
+// hopeless tells whether the work of a seat that is next can't end in time. The lock is held.
+func (l *Limit) hopeless(s *seat, now time.Duration) bool {
+	left := s.due - now
+	if left > 0 && left >= l.least(s) {
+		return false
+	}
+	l.doubt(s, left)
+	return true
+}
+
+// doubt counts who is turned away by an estimate, with so much time left. The lock is held.
+func (l *Limit) doubt(s *seat, left time.Duration) {
+	if left <= 0 || !s.between {
+		return
+	}
+	if l.doubts++; l.doubts > mostDoubts {
+		l.longs.mean -= l.longs.mean / 8
+		l.doubts = 0
+	}
 }
 
 // least is the time that what is left of the seat's work hardly stays below. Of what has begun anything may be left, unless

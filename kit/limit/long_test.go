@@ -337,3 +337,52 @@ func TestLongWorkThatCannotEndInTimeIsNotGoneOnWith(t *testing.T) {
 		})
 	}
 }
+
+// TestLongWorkThatBecameShorterIsDoneAgain: what was learned of longer work must not keep out for good what takes less.
+func TestLongWorkThatBecameShorterIsDoneAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const block = time.Millisecond
+		l := newLimit(t, 1, 1000)
+		for range 20 {
+			p, err := l.AcquireFor(t.Context(), Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Long()
+			if err := blocks(t.Context(), p, 500, block, ignore); err != nil {
+				t.Fatal(err)
+			}
+			p.Done()
+		}
+		var all sync.WaitGroup
+		var done atomic.Int64
+		began := time.Now()
+		for range 60 {
+			all.Go(func() {
+				for time.Since(began) < 10*time.Second {
+					const patience = 100 * time.Millisecond
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					p, err := l.AcquireFor(ctx, Request{Deadline: time.Now().Add(patience)})
+					if err != nil {
+						cancel()
+						time.Sleep(block)
+						continue
+					}
+					p.Long()
+					if blocks(ctx, p, 5, block, ignore) == nil && ctx.Err() == nil {
+						done.Add(1)
+						p.Done()
+					} else {
+						p.DoneWith(Ignored)
+					}
+					cancel()
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d done", done.Load())
+		if done.Load() < 100 {
+			t.Errorf("only %d of some 1,000 were done", done.Load())
+		}
+	})
+}

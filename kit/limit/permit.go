@@ -175,6 +175,7 @@ func (l *Limit) giveUp(s *seat) (patience time.Duration, err error) {
 	if patience := l.patience(s, now); patience > 0 {
 		return patience, nil
 	}
+	l.doubt(s, s.due-now)
 	l.waiting.remove(s)
 	err = l.reject(Deadline)
 	l.vacate(s)
@@ -218,6 +219,7 @@ func (p Permit) DoneWith(outcome Outcome) {
 		held += piece
 		if s.long && outcome == Finished {
 			l.longs.add(now-held, now)
+			l.doubts = 0
 		}
 		resized = l.learn(outcome, s, held, now)
 		l.freeSlot(s, piece)

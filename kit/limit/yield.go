@@ -121,7 +121,7 @@ func (l *Limit) passFrom(s *seat, now time.Duration) {
 		if next == nil {
 			return
 		}
-		if left := next.due - now; left > 0 && left >= l.least(next) {
+		if !l.hopeless(next, now) {
 			l.give(next, now)
 			return
 		}
