@@ -3,10 +3,12 @@ package product
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -170,10 +172,7 @@ func watchEnds(t *testing.T, c *cluster.Cluster) (await func(names ...string) ma
 				continue
 			}
 			for _, s := range pod.Status.ContainerStatuses {
-				terminated := s.State.Terminated
-				if terminated == nil {
-					terminated = s.LastTerminationState.Terminated
-				}
+				terminated := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
 				mu.Lock()
 				if _, known := ends[pod.Name]; terminated != nil && !known {
 					ends[pod.Name] = end{code: terminated.ExitCode, reason: terminated.Reason, at: time.Now()}
@@ -195,11 +194,7 @@ func watchEnds(t *testing.T, c *cluster.Cluster) (await func(names ...string) ma
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		copied := map[string]end{}
-		for pod, e := range ends {
-			copied[pod] = e
-		}
-		return copied
+		return maps.Clone(ends)
 	}
 }
 
