@@ -199,6 +199,37 @@ func TestDrainOverHTTP2SendsGoAwayWithAnAnswer(t *testing.T) {
 	}
 }
 
+// net/http takes a kept connection for idle until the last byte of the next request's header, and closes it at its shutdown.
+func TestRequestThatIsHalfSentAtAStopIsAnswered(t *testing.T) {
+	r := start(t, testConfig(), Deps{}, handle("/x", "", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "answer") }))
+	k, err := dialKeeper(r.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.c.Close()
+	if again, err := k.ask("/x"); !again || err != nil {
+		t.Fatal(again, err)
+	}
+	io.WriteString(k.c, "GET /x HTTP/1.1\r\nHo")
+	for r.listener.waiting() > 0 { // until it is read
+		time.Sleep(time.Millisecond)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.stop() }()
+	time.Sleep(onItsWay + onItsWay/2) // past what is on its way; what has begun has longer
+	io.WriteString(k.c, "st: h\r\n\r\n")
+	res, err := http.ReadResponse(k.r, nil)
+	if err != nil {
+		t.Fatalf("the request was dropped: %v", err)
+	}
+	if b, _ := io.ReadAll(res.Body); string(b) != "answer" || !res.Close {
+		t.Errorf("got %q, Connection: close %v", b, res.Close)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStreamsAreToldOfAStop(t *testing.T) {
 	entered := make(chan struct{}, 2)
 	var deadlined, cause error
