@@ -121,14 +121,15 @@ func TestRunBookTellsWhatAMissingSecretLooksLike(t *testing.T) {
 		}
 		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return strings.Contains(e.Message, `"dougong-tokens" not found`) })
 	})
-	waits := false
-	for _, pod := range listPods(t, c) {
-		for _, s := range pod.Status.ContainerStatuses {
-			waits = waits || s.State.Waiting != nil && s.State.Waiting.Reason == "ContainerCreating"
-		}
-	}
-	if n := len(readyPods(t, c, 0)); !waits || n != 2 {
-		t.Errorf("a pod waits in ContainerCreating: %v; %d serve", waits, n)
+	eventually(t, 30*time.Second, "a pod waits in ContainerCreating", func() bool {
+		return slices.ContainsFunc(listPods(t, c), func(pod corev1.Pod) bool {
+			return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+				return s.State.Waiting != nil && s.State.Waiting.Reason == "ContainerCreating"
+			})
+		})
+	})
+	if n := len(readyPods(t, c, 0)); n != 2 {
+		t.Errorf("%d pods serve meanwhile", n)
 	}
 	secret.ResourceVersion = ""
 	if _, err := c.Client().CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
