@@ -1,0 +1,494 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dougong-io/dougong/kit/limit"
+	"github.com/dougong-io/dougong/services/inference/wire"
+)
+
+// Pool answers rows of one version of a model by worker processes. It is safe for concurrent use.
+type Pool struct {
+	cfg      Config
+	command  Command
+	model    Model
+	deps     Deps
+	log      *slog.Logger
+	observer Observer
+	limit    *limit.Limit
+	suspects *quarantine
+
+	spawner *spawner
+	bytes   *os.File // the model
+	size    int64
+	others  sync.WaitGroup // goroutines that carry calls whose callers have left
+	recycle chan struct{}  // who has the token replaces a worker that serves
+
+	mu         sync.Mutex
+	ready      []*worker
+	queue      []*call // that no lane carries yet, in order
+	alone      []*call // that were with a worker when it died, in order: each goes to a worker that does nothing else
+	alonefor   *worker // that does nothing else
+	turn       int     // of the workers
+	collecting *lane   // whose batch may still grow
+	closed     bool
+	ended      error // why the last worker is gone that is
+	restarts   int64
+
+	datatype atomic.Uint32 // of rows, as the workers take them
+
+	changed chan struct{} // the number of workers that are ready has
+	health  atomic.Pointer[health]
+}
+
+// New checks what it is given and starts nothing. The pool keeps model.Bytes until Run has copied them.
+func New(cfg Config, command Command, model Model, deps Deps) (*Pool, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if len(model.Golden) == 0 || model.Features < 1 || model.Outputs < 1 || len(model.Bytes) == 0 {
+		return nil, errors.New("a model needs bytes, features, outputs and a golden row")
+	}
+	for i, row := range model.Golden {
+		if len(row.Input) != model.Features || len(row.Output) != model.Outputs {
+			return nil, fmt.Errorf("golden row %d has %d inputs and %d outputs, the model %d and %d", i, len(row.Input), len(row.Output), model.Features, model.Outputs)
+		}
+	}
+	if deps.Observer == nil {
+		deps.Observer = silent{}
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	limits := limit.DefaultConfig()
+	limits.Slots, limits.Queue, limits.Arriving = 2*cfg.Workers*cfg.Lanes*max(1, cfg.Batch.Rows), cfg.Queue, max(1, cfg.Queue)
+	admits, err := limit.New(limits)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{
+		cfg: cfg, command: command, model: model, deps: deps, observer: deps.Observer, limit: admits, suspects: newQuarantine(cfg.Quarantine),
+		log:     deps.Log.With("model", model.Name, "version", model.Version),
+		recycle: make(chan struct{}, 1), changed: make(chan struct{}, 1), size: int64(len(model.Bytes)),
+	}
+	p.health.Store(&health{why: errNotYet})
+	return p, nil
+}
+
+// Limit admits calls: who calls Predict holds one of its slots.
+func (p *Pool) Limit() *limit.Limit { return p.limit }
+
+// Run keeps the workers until ctx ends, and returns when each has ended. It is called once.
+func (p *Pool) Run(ctx context.Context) error {
+	bytes, err := memoryFile(p.model.Bytes)
+	if err != nil {
+		return fmt.Errorf("model %s version %s: %w", p.model.Name, p.model.Version, err)
+	}
+	defer bytes.Close()
+	p.bytes, p.model.Bytes = bytes, nil
+	p.spawner = newSpawner()
+	defer p.spawner.close()
+	var own sync.WaitGroup
+	for slot := range p.cfg.Workers {
+		own.Go(func() { p.keep(ctx, slot) })
+	}
+	own.Go(func() { p.probes(ctx) })
+	own.Wait()
+	p.close()
+	p.others.Wait()
+	return nil
+}
+
+// close answers those that wait for a worker which will not come.
+func (p *Pool) close() {
+	p.limit.Close()
+	p.mu.Lock()
+	waiting := append(p.alone, p.queue...)
+	p.alone, p.queue, p.closed = nil, nil, true
+	err := p.unavailable()
+	p.mu.Unlock()
+	for _, c := range waiting {
+		c.finish(err)
+	}
+}
+
+// unavailable is why there is no worker. The lock is held.
+func (p *Pool) unavailable() error {
+	return &UnavailableError{Model: p.model.Name, Version: p.model.Version, RetryAfter: retryAfter, Cause: p.ended}
+}
+
+// retryAfter is what a caller is told to wait where nobody knows better.
+const retryAfter = time.Second
+
+// Predict scores rows, one behind another and each Model.Features long, into answers, each Model.Outputs long; NaN is a
+// missing value. It returns when the answers are there or ctx has ended, whatever the worker does, and touches neither slice
+// after that.
+func (p *Pool) Predict(ctx context.Context, answers, rows []float64) error {
+	width, outputs := p.model.Features, p.model.Outputs
+	n := len(rows) / width
+	if len(rows) != n*width || len(answers) != n*outputs {
+		return fmt.Errorf("%w: %d numbers are no rows of %d with answers of %d in %d", ErrInput, len(rows), width, outputs, len(answers))
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.cfg.CallTimeout)
+		defer cancel()
+	}
+	piece := n
+	if p.cfg.Batch.Rows > 1 {
+		piece = min(n, p.cfg.Batch.Rows)
+	}
+	for n > 0 {
+		k := min(n, piece)
+		if err := p.send(ctx, answers[:k*outputs], rows[:k*width], k, false); err != nil {
+			return err
+		}
+		answers, rows, n = answers[k*outputs:], rows[k*width:], n-k
+	}
+	return nil
+}
+
+// calls are used again, if nobody but their own goroutine can have them.
+var calls = sync.Pool{New: func() any { return &call{wake: make(chan wake, 1)} }}
+
+// send has one call carried.
+func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, first bool) error {
+	c := calls.Get().(*call)
+	c.rows, c.answers, c.count = rows, answers, count
+	c.deadline, _ = ctx.Deadline()
+	if p.deps.Trace != nil {
+		c.trace, c.span, c.flags = p.deps.Trace(ctx)
+	}
+	var known content
+	if p.suspects.known.Load() > 0 {
+		known = p.contentOf(rows)
+		refused, suspect := p.suspects.look(known, time.Now())
+		if refused != nil {
+			p.observer.Refused()
+			return refused
+		}
+		c.lone = suspect
+	}
+	if err := p.enter(c, first); err != nil {
+		return err
+	}
+	for {
+		w, err := c.await(ctx)
+		if err != nil {
+			p.abandon(c)
+			return err
+		}
+		if w.lane == nil {
+			err := c.err
+			if err == nil && c.lone {
+				p.suspects.clear(p.contentOf(rows))
+			}
+			c.reset()
+			return err
+		}
+		done, err := w.lane.carry(ctx, c)
+		if !done {
+			continue
+		}
+		if !c.left { // by its own hand alone
+			if err == nil && c.lone {
+				p.suspects.clear(p.contentOf(rows))
+			}
+			c.reset()
+		}
+		return err
+	}
+}
+
+// contentOf is what rows are known by, once they are as a worker takes them.
+func (p *Pool) contentOf(rows []float64) content {
+	return contentOfRows(rows, wire.Datatype(p.datatype.Load()))
+}
+
+// reset makes a call that nobody else knows ready for another.
+func (c *call) reset() {
+	*c = call{wake: c.wake}
+	calls.Put(c)
+}
+
+// enter queues a call, and gives it a lane if one is free.
+func (p *Pool) enter(c *call, first bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.model.FailFast && len(p.ready) == 0 {
+		return p.unavailable()
+	}
+	switch ln := p.collecting; {
+	case c.lone:
+		p.alone = append(p.alone, c)
+	case first:
+		p.queue = slices.Insert(p.queue, 0, c)
+	case ln != nil && p.joins(ln, c):
+		ln.batch, ln.rows = append(ln.batch, c), ln.rows+c.count
+		if ln.rows >= p.cfg.Batch.Rows {
+			p.collecting = nil
+			close(ln.full)
+		}
+		return nil
+	default:
+		p.queue = append(p.queue, c)
+	}
+	p.assign()
+	return nil
+}
+
+// joins tells whether a call may go with a batch.
+func (p *Pool) joins(ln *lane, c *call) bool {
+	return !c.single && ln.rows+c.count <= p.cfg.Batch.Rows && !ln.batch[0].single
+}
+
+// assign gives lanes that are free to calls that wait. The lock is held.
+func (p *Pool) assign() {
+	for len(p.alone) > 0 {
+		c := p.alone[0]
+		if c.gone() {
+			p.alone = p.alone[1:]
+			continue
+		}
+		if p.alonefor == nil {
+			p.alonefor = p.leastBusy(nil, false)
+		}
+		if p.alonefor == nil || p.alonefor.busy() > 0 {
+			break
+		}
+		p.alone = p.alone[1:]
+		c.wake <- wake{p.hand(p.alonefor, c)}
+	}
+	if len(p.alone) == 0 && p.alonefor != nil && p.alonefor.busy() == 0 {
+		p.alonefor = nil
+	}
+	for len(p.queue) > 0 {
+		w := p.leastBusy(p.alonefor, true)
+		if w == nil {
+			return
+		}
+		c := p.queue[0]
+		p.queue = p.queue[1:]
+		if c.gone() {
+			continue
+		}
+		ln := p.hand(w, c)
+		for len(p.queue) > 0 && p.joins(ln, p.queue[0]) {
+			ln.batch, ln.rows = append(ln.batch, p.queue[0]), ln.rows+p.queue[0].count
+			p.queue = p.queue[1:]
+		}
+		if p.cfg.Batch.Delay > 0 && ln.rows < p.cfg.Batch.Rows && p.collecting == nil && !c.single {
+			p.collecting, ln.full = ln, make(chan struct{})
+		}
+		c.wake <- wake{ln}
+	}
+}
+
+// hand gives a call a lane of a worker, of which it has yet to be told. The lock is held.
+func (p *Pool) hand(w *worker, c *call) *lane {
+	ln := w.free[len(w.free)-1]
+	w.free = w.free[:len(w.free)-1]
+	ln.batch, ln.rows = append(ln.batch[:0], c), c.count
+	w.calls.Add(1)
+	return ln
+}
+
+// leastBusy is the worker that has least to do, but one; with a lane that is free, if that is asked for. Of several they take
+// turns: what is wrong with one shows when it is used. The lock is held.
+func (p *Pool) leastBusy(but *worker, free bool) (best *worker) {
+	p.turn++
+	for i := range p.ready {
+		w := p.ready[(p.turn+i)%len(p.ready)]
+		if w != but && (!free || len(w.free) > 0) && (best == nil || w.busy() < best.busy()) {
+			best = w
+		}
+	}
+	return best
+}
+
+// giveBack takes a lane whose batch has been answered. It reports whether its calls are to be sent again, one by one.
+func (p *Pool) giveBack(ln *lane) (again bool) {
+	p.observer.Sent(len(ln.batch), ln.want, time.Since(ln.begun).Seconds())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	again, ln.apart = ln.apart, false
+	if again {
+		for _, c := range ln.batch {
+			c.single = true
+		}
+		p.release(ln, ln.batch)
+	} else {
+		p.release(ln, nil)
+	}
+	return again
+}
+
+// release frees a lane, and queues again what it did not carry. The lock is held.
+func (p *Pool) release(ln *lane, rest []*call) {
+	rest = slices.DeleteFunc(slices.Clone(rest), (*call).gone)
+	p.queue = slices.Insert(p.queue, 0, rest...)
+	w := ln.worker
+	clear(ln.batch)
+	ln.batch, ln.rows = ln.batch[:0], 0
+	select {
+	case <-w.gone:
+	default:
+		w.free = append(w.free, ln)
+	}
+	if w.draining && w.busy() == 0 {
+		select {
+		case w.idle <- struct{}{}:
+		default:
+		}
+	}
+	p.assign()
+}
+
+// bereave is told of the calls that a lane carried when its worker died. Those that may be sent again are.
+func (p *Pool) bereave(ln *lane) {
+	w := ln.worker
+	<-w.gone
+	now := time.Now()
+	p.mu.Lock()
+	batch := ln.batch
+	ln.batch = nil
+	guilty := w.guilty == ln && len(batch) == 1
+	innocent := w.guilty != nil && w.guilty != ln || w.end == EndStopped || w.end == EndRecycled
+	proven := guilty || w.lone
+	p.mu.Unlock()
+	for _, c := range batch {
+		if innocent {
+			p.observer.Retried()
+			p.sendAgain(c, false)
+			continue
+		}
+		switch {
+		case c.to == c.from: // it was not sent
+		case proven:
+			refused := p.suspects.blame(contentOf(ln.frame[c.from:c.to]), c.blame+w.weight(), w.cause.Error(), now)
+			if refused == nil {
+				break
+			}
+			p.observer.Quarantined()
+			p.log.Error("an input kills workers and is refused from now on", "error_code", "input_quarantined", "reference", refused.Reference, "cause", w.cause)
+			c.finish(refused)
+			continue
+		case c.gone(): // it does not come back to be cleared
+			p.suspects.blame(contentOf(ln.frame[c.from:c.to]), 0, w.cause.Error(), now)
+		default:
+			c.blame += w.weight()
+		}
+		p.observer.Retried()
+		p.sendAgain(c, true)
+	}
+}
+
+// sendAgain queues a call whose worker has died: by itself, to a worker that does nothing else, if it may have been the cause.
+func (p *Pool) sendAgain(c *call, suspect bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.gone() {
+		return
+	}
+	if p.closed || p.model.FailFast && len(p.ready) == 0 {
+		c.finish(p.unavailable())
+		return
+	}
+	if suspect {
+		c.lone = true
+		p.alone = append(p.alone, c)
+	} else {
+		p.queue = slices.Insert(p.queue, 0, c)
+	}
+	p.assign()
+}
+
+// abandon is for a call whose caller leaves while it waits.
+func (p *Pool) abandon(c *call) {
+	c.leave()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := func(other *call) bool { return other == c }
+	if c.blame > 0 && slices.ContainsFunc(p.alone, same) {
+		p.suspects.blame(p.contentOf(c.rows), 0, "a worker died with it and with others", time.Now())
+	}
+	p.queue, p.alone = slices.DeleteFunc(p.queue, same), slices.DeleteFunc(p.alone, same)
+	select {
+	case w := <-c.wake:
+		if w.lane != nil { // it was given one in this moment
+			if p.collecting == w.lane {
+				p.collecting, w.lane.full = nil, nil
+			}
+			p.release(w.lane, w.lane.batch)
+		}
+	default:
+	}
+}
+
+// join has a worker serve.
+func (p *Pool) join(w *worker) {
+	p.mu.Lock()
+	select {
+	case <-w.gone: // in this moment
+		p.mu.Unlock()
+		return
+	default:
+	}
+	w.ready = time.Now()
+	w.free = append(w.free[:0], w.lanes...)
+	p.ready = append(p.ready, w)
+	n := len(p.ready)
+	p.assign()
+	p.mu.Unlock()
+	p.observer.Started(w.ready.Sub(w.born).Seconds())
+	p.observer.Ready(n)
+	p.tell()
+}
+
+// remove takes a worker out of service. The lock is held.
+func (p *Pool) remove(w *worker) {
+	n := len(p.ready)
+	p.ready = slices.DeleteFunc(p.ready, func(other *worker) bool { return other == w })
+	w.free = nil
+	if p.alonefor == w {
+		p.alonefor = nil
+	}
+	if p.collecting != nil && p.collecting.worker == w {
+		p.collecting = nil
+	}
+	if len(p.ready) < n && len(p.ready) == 0 && p.model.FailFast {
+		p.turnAway()
+	}
+}
+
+// turnAway answers all that wait, which others can serve.
+func (p *Pool) turnAway() {
+	waiting := append(p.alone, p.queue...)
+	p.alone, p.queue = nil, nil
+	err := p.unavailable()
+	for _, c := range waiting {
+		c.finish(err)
+	}
+}
+
+// tell has the health looked at.
+func (p *Pool) tell() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Quarantined lists the inputs that are refused, newest first.
+func (p *Pool) Quarantined() []Quarantined { return p.suspects.list(time.Now()) }
+
+// Release lets an input be tried again, and reports whether there was one of that reference.
+func (p *Pool) Release(reference string) bool { return p.suspects.release(reference) }
