@@ -11,6 +11,7 @@ type call struct {
 	rows, answers []float64
 	count         int // of rows
 	deadline      time.Time
+	probe         bool // before all others, and by itself
 	trace         [16]byte
 	span          [8]byte
 	flags         byte
@@ -21,6 +22,8 @@ type call struct {
 	single bool // it is not sent with others
 	blame  int  // for workers that died while they had it and others
 	lone   bool // it is sent to a worker that does nothing else
+
+	careful time.Time // until then not to the only worker that is left
 
 	// The caller may leave at any time, and takes rows and answers with it.
 	mu   sync.Mutex

@@ -36,6 +36,7 @@ type lane struct {
 	want   int       // rows that were sent
 	call   wire.Call
 	answer wire.Answer
+	looker looker
 	shape  [2]int64
 	apart  bool // its calls are to be sent again, each by itself
 
@@ -216,12 +217,17 @@ func (ln *lane) exchange(until time.Time) error {
 			case len(ln.in) > total:
 				return fmt.Errorf("%w: %d bytes follow the answer", wire.ErrBreach, len(ln.in)-total)
 			case len(ln.in) == total:
+				ln.looker.took(time.Since(ln.begun))
 				return nil
 			}
 			ln.in = slices.Grow(ln.in, total-len(ln.in))
 		}
 		ln.in = slices.Grow(ln.in, 512)
-		n, err := ln.file.Read(ln.in[len(ln.in):cap(ln.in)])
+		room := ln.in[len(ln.in):cap(ln.in)]
+		n, err := ln.looker.look(room), error(nil)
+		if n == 0 {
+			n, err = ln.file.Read(room)
+		}
 		ln.in = ln.in[:len(ln.in)+n]
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ type logLines struct {
 
 	mu     sync.Mutex
 	recent []string
+	stacks int // of a dump of goroutines that were begun
 	second time.Time
 	logged int
 	lost   int
@@ -31,10 +33,22 @@ func (l *logLines) add(line string) {
 		l.second, l.logged = now, 0
 	}
 	l.logged++
-	// Of a crash of a Go program the first lines say why, and hundreds follow.
-	if len(l.recent) < lastLines || !strings.HasPrefix(l.recent[0], "SIG") && !strings.HasPrefix(l.recent[0], "fatal") && !strings.HasPrefix(l.recent[0], "panic") {
-		l.recent = append(l.recent, line)
-		l.recent = l.recent[max(0, len(l.recent)-lastLines):]
+	// Of a crash of a Go program the first lines say why, then comes the goroutine that did it, and then all others.
+	level := slog.LevelInfo
+	if strings.HasPrefix(line, "goroutine ") {
+		l.stacks++
+	}
+	switch {
+	case l.stacks > 1:
+		level = slog.LevelDebug
+	case l.stacks == 0:
+		if isCrash(line) {
+			l.recent = nil
+		}
+		if len(l.recent) == 0 || !isCrash(l.recent[0]) || len(l.recent) < lastLines {
+			l.recent = append(l.recent, line)
+			l.recent = l.recent[max(0, len(l.recent)-lastLines):]
+		}
 	}
 	pass, lost := l.logged <= linesASecond, 0
 	if pass {
@@ -47,8 +61,13 @@ func (l *logLines) add(line string) {
 		l.worker.log.Warn("lines of the worker were not logged", "error_code", "worker_log_flood", "lines", lost)
 	}
 	if pass {
-		l.worker.log.Info("worker says", slog.String("line", line))
+		l.worker.log.Log(context.Background(), level, "worker says", slog.String("line", line))
 	}
+}
+
+// isCrash tells whether a line is the first that a Go program says when it crashes.
+func isCrash(line string) bool {
+	return strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "panic: ")
 }
 
 func (l *logLines) last() string {

@@ -37,7 +37,7 @@ type Pool struct {
 	queue      []*call // that no lane carries yet, in order
 	alone      []*call // that were with a worker when it died, in order: each goes to a worker that does nothing else
 	alonefor   *worker // that does nothing else
-	turn       int     // of the workers
+	uses       uint64  // of workers
 	collecting *lane   // whose batch may still grow
 	closed     bool
 	ended      error // why the last worker is gone that is
@@ -160,9 +160,9 @@ func (p *Pool) Predict(ctx context.Context, answers, rows []float64) error {
 var calls = sync.Pool{New: func() any { return &call{wake: make(chan wake, 1)} }}
 
 // send has one call carried.
-func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, first bool) error {
+func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, probe bool) error {
 	c := calls.Get().(*call)
-	c.rows, c.answers, c.count = rows, answers, count
+	c.rows, c.answers, c.count, c.single, c.probe = rows, answers, count, probe, probe
 	c.deadline, _ = ctx.Deadline()
 	if p.deps.Trace != nil {
 		c.trace, c.span, c.flags = p.deps.Trace(ctx)
@@ -177,7 +177,7 @@ func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, fir
 		}
 		c.lone = suspect
 	}
-	if err := p.enter(c, first); err != nil {
+	if err := p.enter(c); err != nil {
 		return err
 	}
 	for {
@@ -220,7 +220,7 @@ func (c *call) reset() {
 }
 
 // enter queues a call, and gives it a lane if one is free.
-func (p *Pool) enter(c *call, first bool) error {
+func (p *Pool) enter(c *call) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.model.FailFast && len(p.ready) == 0 {
@@ -229,7 +229,7 @@ func (p *Pool) enter(c *call, first bool) error {
 	switch ln := p.collecting; {
 	case c.lone:
 		p.alone = append(p.alone, c)
-	case first:
+	case c.probe:
 		p.queue = slices.Insert(p.queue, 0, c)
 	case ln != nil && p.joins(ln, c):
 		ln.batch, ln.rows = append(ln.batch, c), ln.rows+c.count
@@ -258,8 +258,11 @@ func (p *Pool) assign() {
 			p.alone = p.alone[1:]
 			continue
 		}
+		if p.tooRisky(c) {
+			break
+		}
 		if p.alonefor == nil {
-			p.alonefor = p.leastBusy(nil, false)
+			p.alonefor = p.leastBusy(nil, false, false)
 		}
 		if p.alonefor == nil || p.alonefor.busy() > 0 {
 			break
@@ -271,7 +274,7 @@ func (p *Pool) assign() {
 		p.alonefor = nil
 	}
 	for len(p.queue) > 0 {
-		w := p.leastBusy(p.alonefor, true)
+		w := p.leastBusy(p.alonefor, true, p.queue[0].probe)
 		if w == nil {
 			return
 		}
@@ -301,15 +304,21 @@ func (p *Pool) hand(w *worker, c *call) *lane {
 	return ln
 }
 
-// leastBusy is the worker that has least to do, but one; with a lane that is free, if that is asked for. Of several they take
-// turns: what is wrong with one shows when it is used. The lock is held.
-func (p *Pool) leastBusy(but *worker, free bool) (best *worker) {
-	p.turn++
-	for i := range p.ready {
-		w := p.ready[(p.turn+i)%len(p.ready)]
-		if w != but && (!free || len(w.free) > 0) && (best == nil || w.busy() < best.busy()) {
+// leastBusy is the worker that has least to do, but one; with a lane that is free, if that is asked for. Of several it is the
+// one that was used last, which is awake, or for a probe the one that was used least. The lock is held.
+func (p *Pool) leastBusy(but *worker, free, probe bool) (best *worker) {
+	for _, w := range p.ready {
+		switch {
+		case w == but || free && len(w.free) == 0:
+		case best == nil || w.busy() < best.busy():
+			best = w
+		case w.busy() == best.busy() && (w.used > best.used) != probe:
 			best = w
 		}
+	}
+	if best != nil {
+		p.uses++
+		best.used = p.uses
 	}
 	return best
 }
@@ -364,35 +373,46 @@ func (p *Pool) bereave(ln *lane) {
 	innocent := w.guilty != nil && w.guilty != ln || w.end == EndStopped || w.end == EndRecycled
 	proven := guilty || w.lone
 	p.mu.Unlock()
-	for _, c := range batch {
-		if innocent {
+	if innocent {
+		for _, c := range batch {
 			p.observer.Retried()
-			p.sendAgain(c, false)
-			continue
+			p.sendAgain(c, false, time.Time{})
 		}
+		return
+	}
+	blame, cause := w.sentence()
+	for _, c := range batch {
 		switch {
 		case c.to == c.from: // it was not sent
 		case proven:
-			refused := p.suspects.blame(contentOf(ln.frame[c.from:c.to]), c.blame+w.weight(), w.cause.Error(), now)
+			refused := p.suspects.blame(contentOf(ln.frame[c.from:c.to]), c.blame+blame, cause, now)
 			if refused == nil {
 				break
 			}
 			p.observer.Quarantined()
-			p.log.Error("an input kills workers and is refused from now on", "error_code", "input_quarantined", "reference", refused.Reference, "cause", w.cause)
+			p.log.Error("an input kills workers and is refused from now on", "error_code", "input_quarantined", "reference", refused.Reference, "cause", cause)
 			c.finish(refused)
 			continue
 		case c.gone(): // it does not come back to be cleared
-			p.suspects.blame(contentOf(ln.frame[c.from:c.to]), 0, w.cause.Error(), now)
+			p.suspects.blame(contentOf(ln.frame[c.from:c.to]), 0, cause, now)
 		default:
-			c.blame += w.weight()
+			c.blame += blame
 		}
 		p.observer.Retried()
-		p.sendAgain(c, true)
+		var careful time.Time
+		if blame >= crashed { // the last worker is not risked, if another is there soon
+			careful = earlier(now.Add(replacedWithin), now.Add(c.deadline.Sub(now)/2))
+		}
+		p.sendAgain(c, true, careful)
 	}
 }
 
-// sendAgain queues a call whose worker has died: by itself, to a worker that does nothing else, if it may have been the cause.
-func (p *Pool) sendAgain(c *call, suspect bool) {
+// replacedWithin is longer than it takes to have another worker, as a rule.
+const replacedWithin = time.Second
+
+// sendAgain queues a call whose worker has died: by itself, to a worker that does nothing else, if it may have been the cause,
+// and until then, if it is set, not to the only worker that is left.
+func (p *Pool) sendAgain(c *call, suspect bool, careful time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.gone() {
@@ -403,12 +423,24 @@ func (p *Pool) sendAgain(c *call, suspect bool) {
 		return
 	}
 	if suspect {
-		c.lone = true
+		c.lone, c.careful = true, careful
 		p.alone = append(p.alone, c)
+		if p.tooRisky(c) {
+			time.AfterFunc(time.Until(careful), func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.assign()
+			})
+		}
 	} else {
 		p.queue = slices.Insert(p.queue, 0, c)
 	}
 	p.assign()
+}
+
+// tooRisky tells whether a call that may kill its worker would go to the last one. The lock is held.
+func (p *Pool) tooRisky(c *call) bool {
+	return len(p.ready) < min(2, p.cfg.Workers) && time.Now().Before(c.careful)
 }
 
 // abandon is for a call whose caller leaves while it waits.

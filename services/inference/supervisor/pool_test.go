@@ -227,7 +227,8 @@ func TestDeathCostsNoCall(t *testing.T) {
 			for range 20 {
 				r.workers(2)
 				before := answered.Load()
-				r.until("calls go on", func() bool { return answered.Load() > before+500 })
+				// Who was with the last one has been answered: four deaths in a row would be taken for its own fault.
+				r.until("calls go on", func() bool { return answered.Load() > before+500 && r.suspects.known.Load() == 0 })
 				if pids := r.pids(); len(pids) > 0 && syscall.Kill(pids[rand.N(len(pids))], signal) == nil {
 					killed++
 				}
@@ -323,7 +324,7 @@ func TestCallerThatHangsUpIsLetGo(t *testing.T) {
 	if _, err := r.add(ctx, takesLong, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("the call: %v", err)
 	}
-	if d := time.Since(begin); d > 2500*time.Millisecond {
+	if d := time.Since(begin); d > 900*time.Millisecond {
 		t.Errorf("after %v", d)
 	}
 }
@@ -455,7 +456,6 @@ func TestDelayGathersABatch(t *testing.T) {
 	cfg.Workers, cfg.Lanes, cfg.Probe = 1, 1, time.Hour
 	cfg.Batch = Batch{Rows: 4, Delay: 20 * time.Second} // the fourth ends it
 	r := startPool(t, cfg)
-	r.until("the first probe is over", func() bool { return true })
 	var callers sync.WaitGroup
 	for i := range 8 {
 		callers.Go(func() {

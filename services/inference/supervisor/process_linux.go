@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -255,3 +256,29 @@ func memoryFile(bytes []byte) (*os.File, error) {
 
 // reopen makes a file of the same bytes with a place of its own, which can only be read.
 func reopen(f *os.File) (*os.File, error) { return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd())) }
+
+// peeker reads what is there, without waiting; 0 if that is nothing, or an error, which a read will tell.
+func peeker(f *os.File) func(p []byte) int {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var (
+		into []byte
+		n    int
+	)
+	peek := func(fd uintptr) { // one for all calls: it allocates nothing
+		got, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(into))), uintptr(len(into)), syscall.MSG_DONTWAIT, 0, 0)
+		if n = int(got); errno != 0 {
+			n = 0
+		}
+	}
+	return func(p []byte) int {
+		into, n = p, 0
+		if raw.Control(peek) != nil {
+			n = 0
+		}
+		into = nil
+		return n
+	}
+}

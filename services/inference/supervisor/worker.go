@@ -18,11 +18,12 @@ import (
 
 // worker is a process that serves, or is about to, or has.
 type worker struct {
-	pool *Pool
-	slot int
-	proc *process
-	born time.Time
-	log  *slog.Logger
+	pool  *Pool
+	slot  int
+	proc  *process
+	born  time.Time
+	log   *slog.Logger
+	lines *logLines
 
 	engine   string
 	input    []byte // name
@@ -37,8 +38,9 @@ type worker struct {
 	lanes    []*lane
 	free     []*lane
 	draining bool
-	lone     bool  // it died with one call
-	guilty   *lane // whose call it died of, if that is known
+	used     uint64 // when it was last, as Pool.uses counts
+	lone     bool   // it died with one call
+	guilty   *lane  // whose call it died of, if that is known
 
 	control sync.Mutex // of who writes there
 	reader  wire.Reader
@@ -89,27 +91,30 @@ func (w *worker) why() (End, error) {
 	if w.end != endLost {
 		return w.end, w.cause
 	}
-	// Our own kill may have come after its own end: a process that has ended keeps its status.
-	if w.proc.status.Signaled() {
-		return EndKilled, errors.New(w.proc.describe())
+	cause := errors.New(w.proc.describe()) // our own kill comes after its end: a process that has ended keeps its status
+	if last := w.lines.last(); last != "" {
+		cause = fmt.Errorf("%w; its last words: %s", cause, last)
 	}
-	return EndExited, errors.New(w.proc.describe())
+	if w.proc.status.Signaled() {
+		return EndKilled, cause
+	}
+	return EndExited, cause
 }
 
-// weight is what a call is blamed with that alone was with a worker when it died. It waits until the process is reaped, which
-// is when its sockets have ended.
-func (w *worker) weight() int {
+// sentence is what a call is blamed with that alone was with a worker when it died, and why the worker did. It waits until the
+// process is reaped, which is when its sockets have ended.
+func (w *worker) sentence() (blame int, cause string) {
 	switch {
 	case w.end == EndSilent:
-		return struck
+		return struck, w.cause.Error()
 	case w.end != endLost:
-		return crashed
+		return crashed, w.cause.Error()
 	}
 	<-w.proc.reaped
 	if s := w.proc.status; s.Signaled() && (s.Signal() == syscall.SIGKILL || s.Signal() == syscall.SIGTERM || s.Signal() == syscall.SIGINT) {
-		return struck
+		return struck, w.proc.describe()
 	}
-	return crashed
+	return crashed, w.proc.describe()
 }
 
 // failure is a worker's FAILURE as an error.
@@ -131,10 +136,10 @@ func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
 	defer cancel()
 	w = &worker{pool: p, slot: slot, born: time.Now(), gone: make(chan struct{}), idle: make(chan struct{}, 1)}
 	w.log = p.log.With("worker", slot)
-	lines := &logLines{worker: w}
+	w.lines = &logLines{worker: w}
 	stopped := func() { w.die(EndSilent, errors.New("a signal has stopped it"), nil) }
 	spawned := make(chan struct{})
-	w.proc, err = p.spawner.spawn(p.command, p.cfg.Lanes, p.bytes, func() { <-spawned; stopped() }, func(line string) { <-spawned; lines.add(line) })
+	w.proc, err = p.spawner.spawn(p.command, p.cfg.Lanes, p.bytes, func() { <-spawned; stopped() }, func(line string) { <-spawned; w.lines.add(line) })
 	if err != nil {
 		close(spawned)
 		return nil, fmt.Errorf("worker %s cannot be started: %w", p.command.Path, err)
@@ -142,7 +147,7 @@ func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
 	w.log = w.log.With("pid", w.proc.pid)
 	w.reader = wire.Reader{R: w.proc.control, Max: wire.MaxControlBytes}
 	for i, f := range w.proc.lanes {
-		w.lanes = append(w.lanes, &lane{worker: w, file: f, id: uint64(i+1) << 48}) // CANCEL names a call by its id alone
+		w.lanes = append(w.lanes, &lane{worker: w, file: f, looker: newLooker(f), id: uint64(i+1) << 48}) // CANCEL names a call by its id alone
 	}
 	close(spawned)
 	// Whatever it is doing, it ends when ctx does.
@@ -162,15 +167,15 @@ func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
 	}
 	w.die(EndFailed, err, nil)
 	<-w.proc.ended
-	return nil, w.failed(err, lines)
+	return nil, w.failed(err)
 }
 
 // failed says why a worker could not start, with what it said last.
-func (w *worker) failed(err error, lines *logLines) error {
+func (w *worker) failed(err error) error {
 	if _, ok := errors.AsType[*wire.Failure](err); !ok && w.cause != nil {
 		err = w.cause
 	}
-	if last := lines.last(); last != "" {
+	if last := w.lines.last(); last != "" {
 		return fmt.Errorf("%w; %s; its last words: %s", err, w.proc.describe(), last)
 	}
 	return fmt.Errorf("%w; %s", err, w.proc.describe())

@@ -31,7 +31,7 @@ const (
 	stops      = 1011 // SIGSTOP
 	grows      = 1012 // by 64 MiB
 	breaks     = 1013 // FAILURE 4
-	takesLong  = 1014 // 3 s, whatever CANCEL says
+	takesLong  = 1014 // 1 s, whatever CANCEL says
 	obeys      = 1015 // 10 s, or until CANCEL
 	misnames   = 1016
 	truncates  = 1017 // half an answer, then silence
@@ -169,7 +169,7 @@ func serveLane(mode string, lane *os.File) {
 		case takesTime:
 			time.Sleep(50 * time.Millisecond)
 		case takesLong:
-			time.Sleep(3 * time.Second)
+			time.Sleep(time.Second)
 		case obeys:
 			for range 1000 {
 				if cancelled.Load() == id {
