@@ -27,9 +27,10 @@ check: ## formatting, vet, linters, arch rules, race detector, tidy modules, kno
 	@scripts/check.sh "$(STATICCHECK)" "$(GOVULNCHECK)"
 
 .PHONY: nightly
-nightly: ## the same tests longer: race detector over everything, the cluster, each fuzz target for minutes
+nightly: ## the same tests longer: race detector over everything, the cluster, workers that die, each fuzz target for minutes
 	@for m in $(MODULES); do echo "== go test -race: $$m"; (cd $$m && go test -race -count=3 ./...); done
 	@DOUGONG_LONG=1 $(MAKE) test-cluster
+	@$(MAKE) chaos-workers
 	@$(MAKE) fuzz FUZZTIME=$${FUZZTIME:-5m}
 
 .PHONY: fuzz
@@ -74,6 +75,14 @@ soak-inference: ## 200 callers and 5 slow scrapers for 2 minutes, on a fifth of 
 overload-inference: ## bursts, then more load than the process can bear, for 90 s each, likewise
 	DOUGONG_LONG=1 go test ./test/soak -run TestOverload -v -count=1 -timeout 15m
 
+.PHONY: bench-worker
+bench-worker: ## ONNX Runtime in a worker process beside the same library in this one (needs npm, a C compiler)
+	@CGO_ENABLED=1 go build -o bin/dougong-onnx-worker ./cmd/dougong-onnx-worker && cd bench && go run ./worker
+
+.PHONY: chaos-workers
+chaos-workers: ## have workers die under load in each known way, 100 times each (30 minutes)
+	@scripts/onnx.sh >/dev/null && DOUGONG_LONG=1 go test -count=1 -v -timeout 80m ./test/workers
+
 .PHONY: bench-load
 bench-load: ## `dougong load` beside wrk, fortio and ghz: client CPU a request, memory, and who sees a stall (needs wrk)
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/dougong ./cmd/dougong && cd bench && go run ./load -dougong ../bin/dougong
@@ -107,6 +116,12 @@ build: ## build bin/dougong, without cgo
 .PHONY: install
 install: ## install dougong into GOBIN
 	CGO_ENABLED=0 go install -trimpath ./cmd/dougong
+
+.PHONY: install-onnx
+install-onnx: ## fetch ONNX Runtime (npm, 110 MB) and install the worker that runs it beside dougong (needs npm, a C compiler)
+	@dir=$$(scripts/onnx.sh) && install -D -m 644 -t $(HOME)/.local/lib/dougong $$dir/*.so
+	CGO_ENABLED=1 go build -trimpath -o bin/dougong-onnx-worker ./cmd/dougong-onnx-worker
+	CGO_ENABLED=1 go install -trimpath ./cmd/dougong-onnx-worker
 
 .PHONY: fixtures
 fixtures: ## make the model fixtures anew from the libraries themselves (needs Python and PyPI)

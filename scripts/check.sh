@@ -101,6 +101,11 @@ tags() {
 		go test -short -tags dougong_pooldebug ./services/inference && go test -short -tags noasm ./services/inference/oip
 }
 
+# Memory of C: who frees it twice, uses it after that, or never frees it.
+addresses() {
+	(cd adapters && CGO_ENABLED=1 go test -asan ./cguard/...) && CGO_ENABLED=1 go test -asan -short ./cmd/dougong-onnx-worker
+}
+
 shell_scripts() {
 	local files f
 	files=$(git ls-files -co --exclude-standard '*.sh' .ci/run) && [[ -n $files ]] || return 1
@@ -118,6 +123,7 @@ gate "tidy go.mod files" tidy
 gate "arch rules" go test -count=1 .
 gate "build tags" tags
 gate "race detector" race
+gate "address sanitiser" addresses
 gate "without cgo" env CGO_ENABLED=0 go build -o /dev/null ./cmd/dougong
 gate "known vulnerabilities" vulnerabilities
 gate "dead links in docs" go run ./scripts/deadlinks .

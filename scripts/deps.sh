@@ -6,6 +6,8 @@ set -euo pipefail
 # "debian package|program that it brings|why"
 packages=(
 	"chromium|chromium|the tests of load reports look at them in a browser"
+	"gcc|gcc|the worker of ONNX models calls a C library; the race detector needs it too"
+	"npm|npm|the library itself, ONNX Runtime, comes in an npm package"
 	"python3-venv|python3|the tests of the Open Inference Protocol call the server with other people's clients, which are Python packages"
 )
 
@@ -23,7 +25,7 @@ if ! command -v go >/dev/null; then
 	exit 1
 fi
 # Into the user's cache, not into the system.
-clients() { "$(dirname "$0")/clients.sh" >/dev/null; }
+clients() { "$(dirname "$0")/clients.sh" >/dev/null && "$(dirname "$0")/onnx.sh" >/dev/null; }
 if ((${#missing[@]} == 0)); then
 	clients
 	echo "deps: nothing to install with apt"

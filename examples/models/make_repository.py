@@ -4,8 +4,9 @@
     make_repository.py DATA_FOLDER
 
 DATA_FOLDER holds loan-default/ and loan-mini/, each with the model files that XGBoost wrote and a cases.csv:
-a column a feature, and columns with XGBoost's own predictions (full, v2, lite; expected). Golden rows are
-taken from there, never from Dougong's own answers.
+a column a feature, and columns with XGBoost's own predictions (full, v2, lite; expected). It holds digits/ with
+digits.onnx and a cases.csv: p0 to p63 from 0 to 16, and prob0 to prob9 as ONNX Runtime computed them. Golden rows
+are taken from there, never from Dougong's own answers.
 Standard library only.
 """
 import csv
@@ -43,6 +44,32 @@ def pick(rows, names):
     return picked
 
 
+def digits(data):
+    """The model that workers serve."""
+    out = HERE / "digits" / "1"
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(data / "digits.onnx", out / "digits.onnx")
+    (out / "digits.onnx").chmod(0o644)
+    with open(data / "cases.csv", newline="") as f:
+        cases = list(csv.DictReader(f))
+    with open(out / "model.yaml", "w") as f:
+        f.write("# Made by make_repository.py; the golden outputs are ONNX Runtime's own.\n")
+        f.write('description: "Which digit an image of 8 by 8 pixels shows: a probability for each of 0 to 9."\n')
+        f.write("file: digits.onnx\n")
+        f.write(f"sha256: {hashlib.sha256((out / 'digits.onnx').read_bytes()).hexdigest()}\n")
+        f.write("# The model's own names of its tensors.\ninput: image\noutput: probabilities\n")
+        f.write("# The pixels row by row, from 0 (white) to 1 (black).\ninputs:\n")
+        for i in range(64):
+            f.write(f"  - p{i}\n")
+        f.write("golden:\n  tolerance: 1e-5\n  rows:\n")
+        for row in cases[:3]:
+            pixels = ", ".join(f"{int(row[f'p{i}']) / 16:g}" for i in range(64))
+            f.write(f"    - input: [{pixels}]\n      output: [{', '.join(row[f'prob{i}'] for i in range(10))}]\n")
+    with open(HERE / "digits" / "policy.yaml", "w") as f:
+        f.write('serve: "1"\n')
+        f.write("# The service is ready without it: its workers are an option of the demo.\ncore: false\n")
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -73,6 +100,7 @@ def main():
             for row in pick(cases, names):
                 cells = ", ".join(row[n] if row[n] != "" else "null" for n in names)
                 f.write(f"    - input: [{cells}]\n      output: [{row[column]}]\n")
+    digits(data / "digits")
     for name, (serve, also) in POLICIES.items():
         with open(HERE / name / "policy.yaml", "w") as f:
             f.write("# Which versions are loaded and which one answers. A folder that is not named here is not served.\n")

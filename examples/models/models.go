@@ -1,5 +1,5 @@
 // Package models embeds the demo model repository: real models, trained on real data, with golden
-// rows that the library which trained them computed. README.md says where they come from.
+// rows that the library which trained them, or ONNX Runtime, computed. README.md says where they come from.
 package models
 
 import "embed"
@@ -7,5 +7,5 @@ import "embed"
 // Repository is the folder as services/inference/repository reads it: <name>/<version>/model.yaml
 // with the model file beside it, and <name>/policy.yaml.
 //
-//go:embed loan-default loan-lite loan-mini
+//go:embed digits loan-default loan-lite loan-mini
 var Repository embed.FS

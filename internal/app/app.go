@@ -176,13 +176,23 @@ func (a *App) handleGRPC(name string, desc *grpc.ServiceDesc, impl any, roles ma
 	})
 }
 
-// untilReady is a service's Run for the group: it tells when the service's state says that it serves.
-func untilReady(s service) func(ctx context.Context, ready func()) error {
+// untilReady is a service's Run for the group: it tells when the service takes requests, which for most is when their
+// state says that they serve. One whose core model is away takes them all the same: the process starts, and says that it
+// is not ready.
+func untilReady(s built) func(ctx context.Context, ready func()) error {
 	return func(ctx context.Context, ready func()) error {
 		waiting, stop := context.WithCancel(ctx)
 		told := make(chan struct{})
 		go func() {
 			defer close(told)
+			if s.opened != nil {
+				select {
+				case <-s.opened:
+					ready()
+				case <-waiting.Done():
+				}
+				return
+			}
 			if _, err := s.Lifecycle().Wait(waiting, lifecycle.State.Serving); err == nil {
 				ready()
 			}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +14,11 @@ import (
 
 // inferenceMetrics implements inference.Observer.
 type inferenceMetrics struct {
-	results *prom.FuncVec
-	rows    *prometheus.CounterVec
-	took    *prometheus.HistogramVec
-	scoring *prometheus.GaugeVec
+	results  *prom.FuncVec
+	rows     *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	scoring  *prometheus.GaugeVec
+	fellBack *prometheus.CounterVec
 
 	mu       sync.Mutex
 	versions map[[2]string]*versionMetrics
@@ -31,6 +33,8 @@ func newInferenceMetrics(r *prom.Registry) *inferenceMetrics {
 		rows: r.CounterVec(prom.Opts{Name: "dougong_inference_rows_total", Labels: byVersion, Help: "Rows that were scored and answered."}),
 		scoring: r.GaugeVec(prom.Opts{Name: "dougong_inference_inflight_requests", Unit: "requests", Labels: byVersion,
 			Help: "Prediction requests of which the version is known and that are not answered yet."}),
+		fellBack: r.CounterVec(prom.Opts{Name: "dougong_inference_fallback_total", Labels: []string{"model", "version", "served_by", "reason"},
+			Help: "Prediction requests that a fallback answered, by why: " + strings.Join(inference.Reasons(), ", ") + ". They count as ok."}),
 		took: r.HistogramVec(prom.Opts{Name: "dougong_inference_duration_seconds", Unit: "seconds", Labels: byVersion,
 			Help: "Time from admission to answer of the prediction requests that were answered."}),
 	}
@@ -52,7 +56,7 @@ func (m *inferenceMetrics) Version(model, version string) inference.VersionObser
 	if v, ok := m.versions[key]; ok {
 		return v
 	}
-	v := &versionMetrics{}
+	v := &versionMetrics{fellBack: m.fellBack.MustCurryWith(prometheus.Labels{"model": model, "version": version})}
 	m.versions[key] = v
 	for result := range inference.Results {
 		if !named && result == inference.OK {
@@ -73,7 +77,11 @@ type versionMetrics struct {
 	rows    prometheus.Counter  // nil where no version is known, which answers nothing
 	took    prometheus.Observer // likewise
 	scoring prometheus.Gauge    // likewise
+
+	fellBack *prometheus.CounterVec
 }
+
+func (v *versionMetrics) FellBack(by, reason string) { v.fellBack.WithLabelValues(by, reason).Inc() }
 
 func (v *versionMetrics) Begin() { v.scoring.Inc() }
 

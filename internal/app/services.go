@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/dougong-io/dougong/examples/models"
 	"github.com/dougong-io/dougong/internal/auth"
+	"github.com/dougong-io/dougong/internal/httpserver"
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/services/inference"
@@ -31,6 +34,7 @@ type built struct {
 	service
 	status  func() any               // for /statusz
 	welcome func(url string) welcome // for people, once it is ready
+	opened  <-chan struct{}          // closed when it takes requests, whatever its state; nil: when its state says so
 
 	registerGRPC func(handle func(desc *grpc.ServiceDesc, impl any, roles map[string]string)) // nil: it has no gRPC
 
@@ -76,6 +80,10 @@ func buildInference(a *App) (built, error) {
 		Tenant:          tenantOf,
 		Ready:           a.ready,
 		Version:         number(),
+		Program:         workerProgram,
+		StartWithin:     a.cfg.Lifecycle.StartTimeout * 3 / 4,
+		Workers:         newWorkerMetrics(a.metrics).Observer,
+		Trace:           traceOf,
 		Faults:          a.faults,
 		Log:             newServiceLogger(a.sink, a.sink.minor(), a.cfg.Log).With("service", "inference"),
 	})
@@ -88,12 +96,35 @@ func buildInference(a *App) (built, error) {
 		service: s,
 		status:  func() any { return s.Status() },
 		welcome: func(url string) welcome { return welcomeInference(s, url) },
+		opened:  s.Opened(),
 
 		registerGRPC: s.RegisterGRPC,
 
 		breakerPolicy:    a.cfg.Inference.Breaker,
 		setBreakerPolicy: s.SetBreakerPolicy,
 	}, nil
+}
+
+// workerProgram finds a worker: a path as it is, a name beside our own program or else in PATH.
+func workerProgram(name string) (string, error) {
+	if !strings.ContainsRune(name, filepath.Separator) {
+		if own, err := os.Executable(); err == nil {
+			if path, err := exec.LookPath(filepath.Join(filepath.Dir(own), name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// traceOf is the trace of a request, by whichever protocol it came.
+func traceOf(ctx context.Context) (trace [16]byte, span [8]byte, flags byte) {
+	t := httpserver.TraceFrom(ctx)
+	return t.TraceID, t.SpanID, t.Flags
 }
 
 // tenantOf is the tenant of the caller's token, or else the address that it calls from: of IPv6 the /64, which one

@@ -63,7 +63,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newUp(), newRun(), newLoad(), newFault(), newProve(), newBreaker(), newConfig(), newModel(), newToken(), newVersion())
+	root.AddCommand(newUp(), newRun(), newLoad(), newFault(), newProve(), newBreaker(), newConfig(), newModel(), newWorker(), newToken(), newVersion())
 	return root
 }
 

@@ -56,15 +56,23 @@ func printReport(w io.Writer, r app.ModelReport) error {
 		fmt.Fprintf(t, "  %s\n", r.Description)
 	}
 	fmt.Fprintf(t, "  format\t%s\n", strings.TrimSpace(r.Format+" "+r.Library))
-	fmt.Fprintf(t, "  objective\t%s, %d output(s), computed in %s\n", r.Objective, r.Outputs, r.Precision)
-	fmt.Fprintf(t, "  trees\t%d, depth at most %d\n", r.Trees, r.MaxDepth)
-	fmt.Fprintf(t, "  leaves\t%d, at most %d in a tree\n", r.Leaves, r.MaxLeaves)
-	fmt.Fprintf(t, "  features\t%d, of which %d are used in %d splits\n", r.Features, len(r.Importances), r.Splits)
+	if r.Engine != "" {
+		fmt.Fprintf(t, "  engine\t%s, whose workers serve it\n", r.Engine)
+		fmt.Fprintf(t, "  rows\t%d features, %d output(s)\n", r.Features, r.Outputs)
+	} else {
+		fmt.Fprintf(t, "  objective\t%s, %d output(s), computed in %s\n", r.Objective, r.Outputs, r.Precision)
+		fmt.Fprintf(t, "  trees\t%d, depth at most %d\n", r.Trees, r.MaxDepth)
+		fmt.Fprintf(t, "  leaves\t%d, at most %d in a tree\n", r.Leaves, r.MaxLeaves)
+		fmt.Fprintf(t, "  features\t%d, of which %d are used in %d splits\n", r.Features, len(r.Importances), r.Splits)
+	}
 	fmt.Fprintf(t, "  file\t%s, %d bytes\n", r.File, r.Bytes)
 	fmt.Fprintf(t, "  sha256\t%s\n", r.SHA256)
 	fmt.Fprintf(t, "  golden rows\t%s\n", r.Golden)
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if r.Engine != "" {
+		return nil
 	}
 	fmt.Fprintln(w, "  most important features, by share of the gain:")
 	for i, f := range r.Importances {

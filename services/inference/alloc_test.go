@@ -192,3 +192,26 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
+
+// TestAnswersOfWorkersAllocateNoMore: on our side of the pool.
+func TestAnswersOfWorkersAllocateNoMore(t *testing.T) {
+	for _, policy := range []string{"", withFallback} {
+		w := serveWorkers(t, netConfig(), netRepository(t, policy), nil)
+		c := &bareCaller{writer: nullWriter{header: http.Header{}}}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		c.request = httptest.NewRequestWithContext(ctx, "POST", "/v1/predict", io.NopCloser(&c.body))
+		w.Register(func(pattern, _ string, h http.Handler) {
+			if pattern == "POST /v1/predict" {
+				c.handler = h
+			}
+		})
+		for _, v := range w.models.Load().served {
+			v.observer = silent{} // that of the tests allocates
+		}
+		body := []byte(sumRequest)
+		if n := testing.AllocsPerRun(200, func() { c.call(body) }); n > 1 {
+			t.Errorf("%q: %v allocations", policy, n)
+		}
+	}
+}

@@ -3,12 +3,15 @@ package inference
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
+	"github.com/dougong-io/dougong/services/inference/supervisor"
 )
 
 // Config says what is served and how much of it at a time.
@@ -35,6 +38,9 @@ type Config struct {
 
 	TestHeader string `json:"test_header" doc:"Name of the header by which a caller marks a call as a test (with the value true), which the breaker tries before others. It buys a failing version's few first places, nothing else. Empty: no mark is believed."`
 
+	Workers supervisor.Config `json:"workers" doc:"How the workers are kept of each model that needs some."`
+	Engines map[string]Engine `json:"engines" doc:"The programs of workers, by the name of their engine. One that is not here is started as dougong-ENGINE-worker; the engine of .onnx files is onnx."`
+
 	Limits repository.Limits `json:"limits" doc:"Bounds on what is read from the repository."`
 }
 
@@ -50,6 +56,7 @@ func DefaultConfig() Config {
 		Repository:    DemoRepository,
 		Breaker:       defaultBreaker(),
 		TestHeader:    "x-ai-test",
+		Workers:       supervisor.DefaultConfig(),
 		Limits:        repository.DefaultLimits(),
 		Queue:         1024,
 		Arriving:      4096,
@@ -108,6 +115,14 @@ func (c Config) Validate() error {
 	}
 	for _, fault := range faultsOf(c.Breaker.Validate()) {
 		faults = append(faults, fmt.Errorf("breaker.%w", fault))
+	}
+	for _, fault := range faultsOf(c.Workers.Validate()) {
+		faults = append(faults, fmt.Errorf("workers.%w", fault))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Engines)) {
+		for _, fault := range c.Engines[name].validate() {
+			faults = append(faults, fmt.Errorf("engines.%s.%w", name, fault))
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -26,6 +26,8 @@ type exchange struct {
 	answer pool.Buffer // encoded
 	coding string      // of the answer, "": none
 	asked  *served     // nil until it is known
+	by     *served     // its fallback, if that has answered
+	freed  bool        // the slot was given back while workers compute
 	length int         // of its JSON part if something follows it, else -1
 }
 
@@ -64,7 +66,7 @@ func (x *exchange) report() {
 // admit asks for a place, before anything of the body is read.
 func (x *exchange) admit() error {
 	s := x.service
-	if x.loaded = s.models.Load(); x.loaded == nil || !s.state.State().Serving() {
+	if x.loaded = s.models.Load(); x.loaded == nil || !s.open.Load() {
 		return notReady(s.state)
 	}
 	if s.points.admit.On() {
@@ -133,8 +135,12 @@ func (x *exchange) compute(body []byte) error {
 			return err
 		}
 	}
-	x.answer.Grow(m.answerBytes(v))
-	answer, length := m.appendAnswer(x.answer.Bytes(), v, sc.outputs)
+	says := v
+	if x.by != nil && x.kind == predict { // the protocol's clients want the name that they asked for
+		says = x.by
+	}
+	x.answer.Grow(m.answerBytes(says))
+	answer, length := m.appendAnswer(x.answer.Bytes(), says, sc.outputs)
 	x.answer.SetBytes(answer)
 	x.length = length
 	x.squeeze()

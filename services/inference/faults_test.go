@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"testing/synctest"
 	"time"
 
@@ -600,4 +601,33 @@ func TestStopEndsWhileRequestsHang(t *testing.T) {
 			t.Errorf("something is held: %+v", got)
 		}
 	})
+}
+
+// TestFallbackAnswersForTreesToo: in the same slot.
+func TestFallbackAnswersForTreesToo(t *testing.T) {
+	repo := mini(t).(fstest.MapFS)
+	for _, file := range []string{"/1/model.yaml", "/1/model.json"} {
+		repo["twin"+file] = repo["loan-mini"+file]
+	}
+	repo["twin/policy.yaml"] = &fstest.MapFile{Data: []byte("serve: \"1\"\nfallback: {model: loan-mini, version: \"1\"}\n")}
+	cfg, set := miniConfig(), newFaults(t)
+	cfg.Slots, cfg.DefaultModel = 1, "twin"
+	seen := &counts{seen: map[string]int{}}
+	s, h := serveWith(t, cfg, Deps{Models: repo, Decode: decode, Observer: seen, Faults: set})
+	if w := post(h, `{"input":[0.1,0.9]}`); w.Code != 200 || w.Header().Get(servedByHeader) != "" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	put(t, set, fault.Rule{Point: pointScore.Name, Where: map[string]string{"model": "twin"}, Error: &fault.Failure{}})
+	for range 100 {
+		if w := post(h, `{"input":[0.1,0.9]}`); w.Code != 200 || w.Header().Get(servedByHeader) != "loan-mini/1" || strings.TrimSpace(w.Body.String()) != byMini {
+			t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+		}
+	}
+	if seen.of("twin/1 by loan-mini/1 failed") == 0 || seen.of("twin/1 by loan-mini/1 failing") == 0 || s.limiter.Stats().Running != 0 {
+		t.Errorf("%v", seen.seen)
+	}
+	put(t, set, fault.Rule{Point: pointScore.Name, Where: map[string]string{"model": "loan-mini"}, Error: &fault.Failure{}})
+	if w := post(h, `{"input":[0.1,0.9]}`); w.Code != 503 && w.Code != 500 {
+		t.Errorf("both fail: %d %s", w.Code, w.Body)
+	}
 }

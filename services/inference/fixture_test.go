@@ -36,6 +36,12 @@ func (c *counts) Version(model, version string) VersionObserver {
 
 func (v versionCounts) Begin() {}
 
+func (v versionCounts) FellBack(by, reason string) {
+	v.all.mu.Lock()
+	defer v.all.mu.Unlock()
+	v.all.seen[v.name+" by "+by+" "+reason]++
+}
+
 type versionCounts struct {
 	all  *counts
 	name string
@@ -75,7 +81,7 @@ func serveWith(t testing.TB, cfg Config, deps Deps) (*Service, http.Handler) {
 		switch {
 		case strings.HasPrefix(pattern, "/"), pattern == "GET /v2", pattern == "GET /v2/{$}", strings.HasPrefix(pattern, "GET /v2/health/"):
 			want = ""
-		case strings.HasPrefix(pattern, "POST /v2/repository/models/"):
+		case strings.HasPrefix(pattern, "POST /v2/repository/models/"), strings.HasPrefix(pattern, "DELETE "):
 			want = "release"
 		}
 		if role != want {

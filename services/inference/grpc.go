@@ -139,6 +139,9 @@ func inferHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.U
 		x.rows = 0
 		return nil, err
 	}
+	if x.by != nil {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(servedByHeader, x.by.named[0]))
+	}
 	_ = grpc.SetTrailer(ctx, metadata.Pairs("server-timing", string(x.appendTiming(nil)))) // fails only outside of a server
 	return out, nil
 }
@@ -148,7 +151,7 @@ func (x *exchange) call(decode func(any) error) (*inferAnswer, error) {
 	if err := x.admit(); err != nil {
 		return nil, err
 	}
-	defer x.permit.Done()
+	defer func() { x.permit.Done() }() // it may be another one by then
 	answer := &inferAnswer{held: share{of: &x.service.memory}}
 	sent := false
 	x.answer = x.service.buffers.Get(0)
@@ -261,7 +264,11 @@ func (s *Service) grpcError(err error) (Result, error) {
 		code = codes.Code(rule.GRPCCode)
 	}
 	st := status.New(code, p.Detail)
-	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: p.Code, Domain: serverName}}
+	about := &errdetails.ErrorInfo{Reason: p.Code, Domain: serverName}
+	if reference, ok := p.Extensions[memberReference].(string); ok {
+		about.Metadata = map[string]string{memberReference: reference}
+	}
+	details := []protoadapt.MessageV1{about}
 	if p.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(p.RetryAfter)})
 	}
@@ -283,7 +290,7 @@ func resultOf(code codes.Code) Result {
 // grpcCode is the code that stands for a problem.
 func grpcCode(p *problem.Problem) codes.Code {
 	switch p.Status {
-	case 400, 415:
+	case 400, 415, 422:
 		return codes.InvalidArgument
 	case 404:
 		return codes.NotFound

@@ -287,7 +287,7 @@ func TestGRPCDescribesServerAndModels(t *testing.T) {
 	if a, err := client.ModelReady(within(t), &inferencepb.ModelReadyRequest{Name: "loan-mini", Version: "1"}); err != nil || !a.Ready {
 		t.Error(a, err)
 	}
-	if a, err := client.ModelMetadata(within(t), &inferencepb.ModelMetadataRequest{Name: "loan-mini"}); err != nil || a.Platform != platform || a.Inputs[0].Datatype != "FP32" ||
+	if a, err := client.ModelMetadata(within(t), &inferencepb.ModelMetadataRequest{Name: "loan-mini"}); err != nil || a.Platform != "dougong_tree" || a.Inputs[0].Datatype != "FP32" ||
 		fmt.Sprint(a.Inputs[0].Shape, a.Outputs[0].Shape, a.Versions) != "[-1 2] [-1 1] [1]" {
 		t.Error(a, err)
 	}

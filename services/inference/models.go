@@ -18,9 +18,10 @@ type versionAnswer struct {
 	Description string   `json:"description,omitempty"`
 	Format      string   `json:"format"`
 	Library     string   `json:"library,omitempty"`
-	Objective   string   `json:"objective"`
+	Engine      string   `json:"engine,omitempty"` // whose workers serve it
+	Objective   string   `json:"objective,omitempty"`
 	SHA256      string   `json:"sha256"`
-	Trees       int      `json:"trees"`
+	Trees       int      `json:"trees,omitempty"`
 	Outputs     int      `json:"outputs"`
 	Inputs      []string `json:"inputs,omitempty"` // only when one model is asked for
 }
@@ -60,7 +61,7 @@ func describe(m *repository.Model, inputs bool) modelAnswer {
 	answer := modelAnswer{Name: m.Name, Serving: m.Serving.Name}
 	for _, v := range m.Versions {
 		line := versionAnswer{
-			Version: v.Name, Description: v.Manifest.Description, Format: v.Summary.Format, Library: v.Summary.Library,
+			Version: v.Name, Description: v.Manifest.Description, Format: v.Summary.Format, Library: v.Summary.Library, Engine: v.Engine(),
 			Objective: v.Summary.Objective, SHA256: v.Manifest.SHA256, Trees: v.Summary.Trees, Outputs: v.Outputs(),
 		}
 		if inputs {

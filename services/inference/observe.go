@@ -39,10 +39,14 @@ type VersionObserver interface {
 	// Predicted tells how a request with so many rows ended, and how long it took from admission to
 	// answer. Rows is 0 where they were not counted.
 	Predicted(result Result, rows int, took time.Duration)
+	// FellBack tells that a fallback, which is named as model/version, answers a request for this version, and why:
+	// one of the Reasons. Predicted follows.
+	FellBack(by, reason string)
 }
 
 type silent struct{}
 
 func (silent) Version(string, string) VersionObserver { return silent{} }
 func (silent) Predicted(Result, int, time.Duration)   {}
+func (silent) FellBack(string, string)                {}
 func (silent) Begin()                                 {}

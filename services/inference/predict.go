@@ -21,7 +21,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := x.admit(); err != nil {
 		return err
 	}
-	defer x.permit.Done()
+	defer func() { x.permit.Done() }() // it may be another one by then
 	x.answer = x.service.buffers.Get(0)
 	defer func() { x.answer.Release() }() // it may be another one by then
 	var err error
@@ -57,6 +57,9 @@ func (x *exchange) write(w http.ResponseWriter) error {
 	x.result, x.took = OK, time.Since(x.start)
 	header := w.Header()
 	header["Content-Type"] = jsonContentType
+	if x.by != nil {
+		header[servedByHeader] = x.by.named
+	}
 	if x.coding != "" {
 		header["Content-Encoding"] = gzipCoding
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/problem"
 	"github.com/dougong-io/dougong/services/inference/repository"
+	"github.com/dougong-io/dougong/services/inference/supervisor"
 )
 
 // Codes of the problem documents that the service answers with. They are stable.
@@ -27,9 +28,15 @@ const (
 	CodeNotReady        = "not_ready"
 	CodeOverloaded      = "overloaded"
 	CodeModelFailing    = "model_failing"
+	CodeUnavailable     = "model_unavailable"
+	CodeQuarantined     = "input_quarantined"
+	CodeNotQuarantined  = "not_in_quarantine"
 	CodeDeadline        = "deadline_exceeded"
 	CodeInternal        = "internal"
 )
+
+// memberReference is the member of a problem document that names an input in quarantine.
+const memberReference = "reference"
 
 var errNoMemory = errors.New("too many bytes of request bodies and answers are in memory")
 
@@ -86,6 +93,8 @@ func problemOf(err error) (problem.Problem, Result) {
 	var rejected *limit.RejectedError
 	var broken *breaker.RejectedError
 	var state notReadyError
+	var unavailable *supervisor.UnavailableError
+	var quarantined *supervisor.QuarantinedError
 	switch {
 	case errors.As(err, &bad):
 		return problem.Problem{Status: bad.status, Code: bad.code, Detail: bad.msg}, Invalid
@@ -99,6 +108,19 @@ func problemOf(err error) (problem.Problem, Result) {
 	case errors.As(err, &broken):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeModelFailing, Detail: brokenness[broken.Reason],
 			RetryAfter: max(broken.RetryAfter(), retryAfter)}, Rejected
+	case errors.As(err, &quarantined):
+		return problem.Problem{Status: http.StatusUnprocessableEntity, Code: CodeQuarantined, Detail: quarantined.Error(),
+			Extensions: map[string]any{memberReference: quarantined.Reference}}, Invalid
+	case errors.Is(err, supervisor.ErrInput):
+		return problem.Problem{Status: http.StatusBadRequest, Code: CodeInvalidRequest, Detail: err.Error()}, Invalid
+	case errors.As(err, &unavailable):
+		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Detail: "no worker serves this version of the model at the moment",
+			RetryAfter: max(unavailable.RetryAfter, retryAfter)}, Rejected
+	case errors.Is(err, supervisor.ErrDied):
+		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Detail: "the worker that had this request has ended, and there was no other or no time for one",
+			RetryAfter: retryAfter}, Failed
+	case errors.Is(err, errTooSlow):
+		return problem.Problem{Status: http.StatusGatewayTimeout, Code: CodeDeadline, Detail: err.Error()}, Failed
 	case errors.Is(err, errNoMemory):
 		return problem.Problem{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Detail: err.Error(), RetryAfter: retryAfter}, Rejected
 	case errors.As(err, &state):

@@ -19,12 +19,7 @@ const blockRows = 256
 
 // predictRows scores rows into outputs, which it grows as needed.
 func (x *exchange) predictRows(version *repository.Version, values []float64, rows int, outputs []float64) ([]float64, error) {
-	perRow := version.Outputs()
-	if n := rows * perRow; cap(outputs) < n {
-		outputs = make([]float64, n)
-	} else {
-		outputs = outputs[:n]
-	}
+	outputs = roomForOutputs(outputs, rows*version.Outputs())
 	var err error
 	if rows <= blockRows {
 		err = version.Predict(outputs, values)
@@ -34,12 +29,24 @@ func (x *exchange) predictRows(version *repository.Version, values []float64, ro
 	if err != nil {
 		return outputs, err
 	}
+	return outputs, finite(version, outputs)
+}
+
+func roomForOutputs(outputs []float64, n int) []float64 {
+	if cap(outputs) < n {
+		return make([]float64, n)
+	}
+	return outputs[:n]
+}
+
+// finite tells whether outputs are predictions.
+func finite(version *repository.Version, outputs []float64) error {
 	for _, y := range outputs {
 		if math.IsNaN(y) || math.IsInf(y, 0) {
-			return outputs, fmt.Errorf("model %s version %s answered %v, which is no prediction", version.Model, version.Name, y)
+			return fmt.Errorf("model %s version %s answered %v, which is no prediction", version.Model, version.Name, y)
 		}
 	}
-	return outputs, nil
+	return nil
 }
 
 // predictBlocks scores many rows: block after block in its own slot, and beside it in slots that nobody else wants.

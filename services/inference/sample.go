@@ -41,8 +41,12 @@ func (x *exchange) log() {
 	if !x.chosen {
 		return
 	}
+	by := x.model + "/" + x.version
+	if x.by != nil {
+		by = x.by.named[0]
+	}
 	x.service.deps.Log.LogAttrs(x.ctx, slog.LevelInfo, "prediction",
-		slog.String("model", x.model), slog.String("version", x.version), slog.String("protocol", x.kind.String()), slog.String("tenant", x.tenant),
+		slog.String("model", x.model), slog.String("version", x.version), slog.String("served_by", by), slog.String("protocol", x.kind.String()), slog.String("tenant", x.tenant),
 		slog.Int("rows", x.rows), slog.String("result", x.result.String()), slog.Int64("queued_us", x.queued.Microseconds()),
 		slog.Int64("computed_us", x.computed.Microseconds()), slog.Int64("took_us", x.took.Microseconds()),
 		slog.Any("input", shown(x.input)), slog.Any("output", shown(x.output)))

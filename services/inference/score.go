@@ -10,6 +10,7 @@ import (
 	"github.com/dougong-io/dougong/kit/breaker"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/services/inference/repository"
+	"github.com/dougong-io/dougong/services/inference/supervisor"
 )
 
 // score parses a body and scores its rows into sc.outputs.
@@ -38,29 +39,47 @@ func (x *exchange) score(m message, body []byte, sc *scratch) (*served, error) {
 	if err := m.bind(v, body); err != nil {
 		return nil, err
 	}
+	x.parsed = time.Since(x.start) - x.began
+	return v, x.answerRows(v, m, sc)
+}
+
+// scoreBy has a version score rows into sc.outputs, if its circuit lets it be called.
+func (x *exchange) scoreBy(v *served, values []float64, rows int, sc *scratch) error {
+	s := x.service
 	if s.points.permit.On() {
 		if err := x.strike(s.points.permit, &breaker.RejectedError{}, named(v.Version)...); err != nil {
-			return nil, err
+			return err
 		}
+	}
+	turn, err := v.turn(x)
+	if err != nil {
+		return err
 	}
 	permit, err := v.circuit.AllowCall(breaker.Call{Ctx: x.ctx, Marked: x.marked, Hash: x.hash})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	parsed := time.Since(x.start)
-	x.parsed = parsed - x.began
+	began, yielded := time.Since(x.start), x.yielded
 	outcome := breaker.Failure // if it panics
-	defer func() { permit.Done(outcome) }()
+	defer func() {
+		permit.Done(outcome)
+		if outcome != breaker.Ignored || errors.Is(err, supervisor.ErrUnavailable) {
+			turn.Done(outcome == breaker.Success)
+		}
+	}()
 	if s.points.score.On() {
 		err = x.strike(s.points.score, nil, named(v.Version)...)
 	}
-	if err == nil {
-		values, rows := m.table()
+	switch {
+	case err != nil:
+	case v.pool != nil:
+		sc.outputs, err = x.predictByWorkers(v, values, rows, sc.outputs)
+	default:
 		sc.outputs, err = x.predictRows(v.Version, values, rows, sc.outputs)
 	}
-	x.scored = time.Since(x.start) - parsed - x.yielded
+	x.scored += time.Since(x.start) - began - (x.yielded - yielded)
 	outcome = outcomeOf(err)
-	return v, err
+	return err
 }
 
 // find looks for the version that a request asks for, whose observer is told of it from then on.
@@ -81,11 +100,13 @@ func (x *exchange) find(w wanted) error {
 
 // outcomeOf says what the end of a prediction tells of the version. A deadline that passed, also while others went first
 // between two blocks, tells of the caller's patience: callers with little of it must not close a version to the others.
+// Nor does an input that is wrong, and of workers that are away their pool knows.
 func outcomeOf(err error) breaker.Outcome {
 	switch {
 	case err == nil:
 		return breaker.Success
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, limit.ErrRejected):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, limit.ErrRejected), errors.Is(err, errNoMemory),
+		errors.Is(err, supervisor.ErrInput), errors.Is(err, supervisor.ErrQuarantined), errors.Is(err, supervisor.ErrUnavailable):
 		return breaker.Ignored
 	}
 	return breaker.Failure

@@ -17,8 +17,10 @@ import (
 	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/limit"
 	"github.com/dougong-io/dougong/kit/pool"
+	"github.com/dougong-io/dougong/kit/ramp"
 	"github.com/dougong-io/dougong/services/inference/oip"
 	"github.com/dougong-io/dougong/services/inference/repository"
+	"github.com/dougong-io/dougong/services/inference/supervisor"
 	"github.com/dougong-io/dougong/services/inference/tree"
 )
 
@@ -34,7 +36,12 @@ type Deps struct {
 	Ready           func() (state string, ok bool)                  // of the process; nil: the service's own
 	Version         string                                          // of the program
 	Faults          *fault.Set                                      // whose rules may strike; nil: none can
-	Log             *slog.Logger
+
+	Program     func(name string) (path string, err error)                       // finds the program of a worker; nil: there are none
+	StartWithin time.Duration                                                    // how long Run may wait for workers before requests are taken; 0: Config.Workers.StartTimeout
+	Workers     func(model, version string) supervisor.Observer                  // of a version's workers
+	Trace       func(context.Context) (trace [16]byte, span [8]byte, flags byte) // that a request belongs to
+	Log         *slog.Logger
 }
 
 // Service answers predictions. It is safe for concurrent use.
@@ -49,7 +56,10 @@ type Service struct {
 	points  points
 
 	models  atomic.Pointer[loadedModels] // nil until loaded
-	unnamed VersionObserver              // for requests that no version could be found for
+	newPool func(supervisor.Config, supervisor.Command, supervisor.Model, supervisor.Deps) (workerPool, error)
+	open    atomic.Bool // requests are taken
+	opened  chan struct{}
+	unnamed VersionObserver // for requests that no version could be found for
 	scratch *pool.Pool[*scratch]
 	buffers *pool.Buffers // of bodies and answers
 }
@@ -68,6 +78,15 @@ type served struct {
 	circuit   *breaker.Circuit
 	signature oip.Signature
 	stats     stats
+	named     []string // as the header says who answered
+	fallback  *served  // answers while this one cannot; nil: nothing does
+
+	pool     workerPool                // nil: it is scored here
+	recovery *ramp.Ramp                // what it takes back from its fallback; nil without a pool or a fallback
+	core     bool                      // the service is not ready without it
+	away     atomic.Pointer[time.Time] // since when its workers do not answer; nil: they do
+	ended    atomic.Pointer[error]     // why its pool is not run any more; nil while it is
+	testing  atomic.Bool               // the service tests it
 }
 
 // modelVersion is what a circuit guards.
@@ -81,7 +100,8 @@ func signatureOf(v *repository.Version) oip.Signature {
 	if v.Summary.Precision == tree.Float32 {
 		datatype = oip.FP32
 	}
-	return oip.Signature{Model: v.Model, Version: v.Name, Features: v.Manifest.Inputs, Column: v.Column, Outputs: v.Outputs(), Datatype: datatype}
+	return oip.Signature{Model: v.Model, Version: v.Name, Features: v.Manifest.Inputs, Column: v.Column, Outputs: v.Outputs(), Datatype: datatype,
+		Input: v.Manifest.Input, Output: v.Manifest.Output}
 }
 
 // New makes a service in state Initializing. It reads nothing: Run does.
@@ -146,8 +166,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		unnamed: deps.Observer.Version("", ""),
 		scratch: scratches,
 		buffers: buffers,
+		newPool: newWorkerPool,
+		opened:  make(chan struct{}),
 	}, nil
 }
+
+// Opened is closed when requests are taken. Most often the service is ready by then; it is not where no worker serves a
+// core model, while all other models are served.
+func (s *Service) Opened() <-chan struct{} { return s.opened }
 
 // Lifecycle is the service's state.
 func (s *Service) Lifecycle() *lifecycle.Machine { return s.state }
@@ -161,33 +187,51 @@ func (s *Service) Breaker() breaker.GroupStatus { return s.breaker.Snapshot() }
 // SetBreakerPolicy puts another policy in force while requests run.
 func (s *Service) SetBreakerPolicy(p breaker.Policy) error { return s.breaker.SetPolicy(p) }
 
-// Run loads the repository, serves until ctx ends, and returns when everything that it started has
-// ended. A model that cannot be vouched for is an error that names all such models.
+// Run loads the repository, starts the workers of models that need some, serves until ctx ends, and returns when
+// everything that it started has ended. A model that cannot be vouched for is an error that names all such models. Workers
+// that fail are none: their models are served by their fallback or not at all, the others all the same, and the state
+// says so, Failed included, which is left when they are back.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.load(ctx); err != nil {
+	team := &crew{service: s, changed: make(chan struct{}, 1)}
+	if err := s.load(ctx, team); err != nil {
 		if ctx.Err() != nil { // stopped meanwhile
-			return s.stop(ctx)
+			return s.stop(ctx, team)
 		}
 		return errors.Join(err, s.state.To(lifecycle.Failed, err))
 	}
-	if err := s.state.To(lifecycle.Ready, nil); err != nil {
-		return err
+	team.start(ctx)
+	if ctx.Err() != nil {
+		return s.stop(ctx, team)
 	}
-	<-ctx.Done()
-	return s.stop(ctx)
+	s.open.Store(true)
+	team.opened()
+	state, cause := team.state()
+	s.moveTo(state, cause)
+	close(s.opened)
+	team.follow(ctx)
+	return s.stop(ctx, team)
 }
 
-func (s *Service) stop(ctx context.Context) error {
+func (s *Service) stop(ctx context.Context, team *crew) error {
 	err := s.state.To(lifecycle.Draining, context.Cause(ctx))
+	s.open.Store(false)
 	s.limiter.Close()
+	team.running.Wait()
 	return errors.Join(err, s.state.To(lifecycle.Stopped, nil))
 }
 
-func (s *Service) load(ctx context.Context) error {
+func (s *Service) load(ctx context.Context, team *crew) error {
 	start := time.Now()
 	snapshot, err := repository.Load(ctx, s.deps.Models, s.deps.Decode, s.cfg.Limits, s.deps.Faults)
 	if err != nil {
 		return fmt.Errorf("inference.repository %q: %w", s.cfg.Repository, err)
+	}
+	if s.cfg.Repository == DemoRepository {
+		names, faults := s.programless(snapshot)
+		for i, name := range names { // the demo is complete without it
+			s.deps.Log.Info("model of the demo left out: make install-onnx installs what it needs", "model", name, "cause", faults[i])
+		}
+		snapshot = snapshot.Without(names...)
 	}
 	for _, name := range snapshot.Skipped {
 		s.deps.Log.Warn("not a model: it has no policy.yaml", "error_code", "repository_entry_skipped", "repository", s.cfg.Repository, "entry", name)
@@ -211,14 +255,38 @@ func (s *Service) load(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			loaded.served[v] = &served{Version: v, observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit, signature: signatureOf(v)}
+			loaded.served[v] = &served{Version: v, observer: s.deps.Observer.Version(m.Name, v.Name), circuit: circuit, signature: signatureOf(v), named: []string{m.Name + "/" + v.Name}}
 		}
-		s.deps.Log.Info("model loaded", "model", m.Name, "serving", m.Serving.Name, "versions", len(m.Versions),
-			"trees", m.Serving.Summary.Trees, "features", m.Serving.Features(), "golden_rows", len(m.Serving.Manifest.Golden.Rows))
+		about := []any{"model", m.Name, "serving", m.Serving.Name, "versions", len(m.Versions),
+			"features", m.Serving.Features(), "golden_rows", len(m.Serving.Manifest.Golden.Rows)}
+		if engine := m.Serving.Engine(); engine != "" {
+			about = append(about, "engine", engine)
+		} else {
+			about = append(about, "trees", m.Serving.Summary.Trees)
+		}
+		s.deps.Log.Info("model loaded", about...)
+	}
+	if err := loaded.hire(team); err != nil {
+		return err
 	}
 	s.models.Store(loaded)
 	s.deps.Log.Info("repository loaded", "repository", s.cfg.Repository, "models", len(snapshot.Models()), "took_ms", time.Since(start).Milliseconds())
 	return nil
+}
+
+// hire links each version with its fallback, and makes the pools of those that workers serve.
+func (m *loadedModels) hire(team *crew) error {
+	var faults []error
+	for _, model := range m.Models() {
+		for _, v := range model.Versions {
+			served := m.served[v]
+			served.fallback = m.served[model.Fallback] // nil has none
+			if v.Engine() != "" {
+				faults = append(faults, team.hire(served, model.Core && v == model.Serving))
+			}
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // Register hands each route to handle, with the role that its caller needs.
@@ -226,6 +294,8 @@ func (s *Service) Register(handle func(pattern, role string, handler http.Handle
 	handle("POST /v1/predict", "read", http.HandlerFunc(s.predict))
 	handle("GET /v1/models", "read", http.HandlerFunc(s.listModels))
 	handle("GET /v1/models/{model}", "read", http.HandlerFunc(s.describeModel))
+	handle("GET /v1/models/{model}/quarantine", "read", http.HandlerFunc(s.listQuarantine))
+	handle("DELETE /v1/models/{model}/quarantine/{reference}", "release", http.HandlerFunc(s.releaseQuarantined))
 	s.registerV2(handle)
 }
 
@@ -238,7 +308,12 @@ func (s *Service) Invariants(report func(name string, err error)) {
 	}
 	for _, m := range loaded.Models() {
 		for _, v := range m.Versions {
-			_, err := v.CheckGolden()
+			var err error
+			if served := loaded.served[v]; served.pool != nil {
+				err = served.health() // which its workers' last probes say
+			} else {
+				_, err = v.CheckGolden()
+			}
 			report("golden rows of "+m.Name+" version "+v.Name, err)
 		}
 	}
@@ -290,12 +365,28 @@ type VersionStatus struct {
 	Share       float64       `json:"share"` // of the requests that pass the breaker
 	FailureRate float64       `json:"failure_rate"`
 	PerSecond   float64       `json:"per_second"`
+
+	Engine   string             `json:"engine,omitempty"`   // whose workers serve it
+	Workers  *supervisor.Status `json:"workers,omitempty"`  // which
+	Fallback string             `json:"fallback,omitempty"` // what answers while it cannot
+	Recovery ramp.Stage         `json:"recovery,omitempty"` // how far it has come back from its fallback
 }
 
-func versionStatus(name string, c breaker.Status) VersionStatus {
-	status := VersionStatus{Version: name, Breaker: c.State, Cause: c.Cause, Share: c.Share * (1 - c.Shed), FailureRate: c.FailureRate, PerSecond: math.Round(c.PerSecond*10) / 10}
+func (v *served) status() VersionStatus {
+	c := v.circuit.Snapshot()
+	status := VersionStatus{Version: v.Name, Engine: v.Engine(), Breaker: c.State, Cause: c.Cause, Share: c.Share * (1 - c.Shed), FailureRate: c.FailureRate, PerSecond: math.Round(c.PerSecond*10) / 10}
 	if c.State == breaker.Open {
 		status.RetryIn = c.RetryIn.Round(time.Millisecond).String()
+	}
+	if v.fallback != nil {
+		status.Fallback = v.fallback.named[0]
+	}
+	if v.pool != nil {
+		workers := v.pool.Status()
+		status.Workers = &workers
+	}
+	if v.recovery != nil {
+		status.Recovery = v.recovery.Status().Stage
 	}
 	return status
 }
@@ -312,7 +403,7 @@ func (s *Service) Status() Status {
 		for _, m := range loaded.Models() {
 			line := ModelStatus{Name: m.Name, Serving: m.Serving.Name}
 			for _, v := range m.Versions {
-				line.Versions = append(line.Versions, versionStatus(v.Name, loaded.served[v].circuit.Snapshot()))
+				line.Versions = append(line.Versions, loaded.served[v].status())
 			}
 			status.Models = append(status.Models, line)
 		}

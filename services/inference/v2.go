@@ -2,6 +2,7 @@ package inference
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +10,9 @@ import (
 	"strconv"
 
 	"github.com/dougong-io/dougong/kit/breaker"
+	"github.com/dougong-io/dougong/kit/lifecycle"
 	"github.com/dougong-io/dougong/kit/problem"
+	"github.com/dougong-io/dougong/services/inference/oip"
 )
 
 // headerLength is the header of the binary tensor extension: the length of the JSON in front of the tensors.
@@ -170,11 +173,25 @@ func (s *Service) modelReady(w http.ResponseWriter, r *http.Request) {
 // versionReady tells whether a version is being served, and why not, or not to all. One whose breaker is open is not
 // ready; one that is coming back is: who takes away the calls of what is not ready would keep it from doing so.
 func (s *Service) versionReady(v *served) (ready bool, reason string) {
-	if state, ok := s.readiness(); !ok {
+	// A core model that is away takes the server's readiness, and not that of the other models.
+	if state, ok := s.readiness(); !ok && !(state == lifecycle.Failed.String() && s.open.Load()) {
 		return false, "the server is " + state
+	}
+	if v.pool != nil {
+		switch state, why := v.state(); {
+		case state == lifecycle.Failed:
+			return false, why.Error()
+		case state == lifecycle.Degraded:
+			return true, fmt.Sprintf("%s answers for it: %v", v.fallback.named[0], why)
+		case state == lifecycle.Recovering:
+			return true, fmt.Sprintf("it is coming back; %s answers the rest of the calls", v.fallback.named[0])
+		}
 	}
 	switch c := v.circuit.Snapshot(); c.State {
 	case breaker.Open:
+		if v.fallback != nil {
+			return true, fmt.Sprintf("%s answers for it: too many predictions of this version failed", v.fallback.named[0])
+		}
 		return false, "too many predictions of this version failed"
 	case breaker.HalfOpen:
 		return true, "too many predictions of this version failed; a few calls find out whether it works again"
@@ -240,19 +257,39 @@ type modelMetadata struct {
 	Properties map[string]string `json:"properties,omitempty"`
 }
 
-// platform is what runs our models.
-const platform = "dougong_tree"
+// platform is what runs a version, in Triton's words where it has one.
+func (v *served) platform() (platform, backend string) {
+	switch v.Engine() {
+	case "":
+		return "dougong_tree", "dougong_tree"
+	case "onnx":
+		return "onnxruntime_onnx", "onnxruntime"
+	}
+	return "dougong_worker", "dougong_worker"
+}
+
+// tensors are the names of a version's tensors.
+func (v *served) tensors() (input, output string) {
+	return cmp.Or(v.signature.Input, oip.InputName), cmp.Or(v.signature.Output, oip.OutputName)
+}
 
 // metadataOf lists the version that was asked for, or else all that are served.
 func (m *loadedModels) metadataOf(v *served, w wanted) modelMetadata {
 	datatype := v.signature.Datatype.String()
+	platform, _ := v.platform()
+	input, output := v.tensors()
 	metadata := modelMetadata{
 		Name: v.Model, Platform: platform, Versions: []string{v.Name},
-		Inputs:  []tensorMetadata{{"input", datatype, []int64{-1, int64(v.Features())}}},
-		Outputs: []tensorMetadata{{"output", datatype, []int64{-1, int64(v.Outputs())}}},
+		Inputs:  []tensorMetadata{{input, datatype, []int64{-1, int64(v.Features())}}},
+		Outputs: []tensorMetadata{{output, datatype, []int64{-1, int64(v.Outputs())}}},
 		Properties: map[string]string{
-			"version": v.Name, "format": v.Summary.Format, "objective": v.Summary.Objective, "sha256": v.Manifest.SHA256,
+			"version": v.Name, "format": v.Summary.Format, "sha256": v.Manifest.SHA256,
 		},
+	}
+	if v.Engine() == "" {
+		metadata.Properties["objective"] = v.Summary.Objective
+	} else {
+		metadata.Properties["engine"] = v.Engine()
 	}
 	if !w.hasVersion {
 		metadata.Versions = m.versionsOf(v)
@@ -299,10 +336,12 @@ type configTensor struct {
 
 func (m *loadedModels) configOf(v *served, maxRows int) *modelConfig {
 	datatype := "TYPE_" + v.signature.Datatype.String()
+	platform, backend := v.platform()
+	input, output := v.tensors()
 	c := &modelConfig{
-		Name: v.Model, Platform: platform, Backend: platform, MaxBatchSize: maxRows,
-		Input:  []configTensor{{"input", datatype, []int64{int64(v.Features())}}},
-		Output: []configTensor{{"output", datatype, []int64{int64(v.Outputs())}}},
+		Name: v.Model, Platform: platform, Backend: backend, MaxBatchSize: maxRows,
+		Input:  []configTensor{{input, datatype, []int64{int64(v.Features())}}},
+		Output: []configTensor{{output, datatype, []int64{int64(v.Outputs())}}},
 	}
 	c.VersionPolicy.Specific.Versions = m.versionsOf(v)
 	return c

@@ -35,7 +35,7 @@ func (r *Request) AnswerBytes(sig *Signature) int {
 	case sig.Datatype == FP32:
 		value = len("-1.00000001e-38,")
 	}
-	return around + escaped*(len(r.id)+len(sig.Model)+len(sig.Version)) + r.boundRows*sig.Outputs*value
+	return around + escaped*(len(r.id)+len(sig.Model)+len(sig.Version)+len(sig.Output)) + r.boundRows*sig.Outputs*value
 }
 
 // binary tells whether the answer to a request in JSON is to be binary.
@@ -59,7 +59,9 @@ func (r *Request) AppendJSON(dst []byte, sig *Signature, outputs []float64) (ans
 		b = append(b, `,"id":`...)
 		b = appendString(b, r.id)
 	}
-	b = append(b, `,"outputs":[{"name":"`+OutputName+`","datatype":"`...)
+	b = append(b, `,"outputs":[{"name":`...)
+	b = appendString(b, sig.output())
+	b = append(b, `,"datatype":"`...)
 	b = append(b, sig.Datatype.String()...)
 	b = append(b, `","shape":[`...)
 	b = strconv.AppendInt(b, int64(r.boundRows), 10)
@@ -127,7 +129,7 @@ func (r *Request) AppendProto(dst []byte, sig *Signature, outputs []float64) []b
 	field := datatypes[sig.Datatype].field
 	contentsSize := protowire.SizeTag(field) + protowire.SizeBytes(elements)
 	shapeSize := protowire.SizeVarint(uint64(r.boundRows)) + protowire.SizeVarint(uint64(sig.Outputs))
-	size := protowire.SizeTag(outputName) + protowire.SizeBytes(len(OutputName)) +
+	size := protowire.SizeTag(outputName) + protowire.SizeBytes(len(sig.output())) +
 		protowire.SizeTag(outputDatatype) + protowire.SizeBytes(len(sig.Datatype.String())) +
 		protowire.SizeTag(outputShape) + protowire.SizeBytes(shapeSize)
 	if !raw {
@@ -138,7 +140,7 @@ func (r *Request) AppendProto(dst []byte, sig *Signature, outputs []float64) []b
 	b = appendText(b, responseVersion, sig.Version)
 	b = appendText(b, responseID, r.id)
 	b = appendLength(b, responseOutput, size)
-	b = appendText(b, outputName, OutputName)
+	b = appendText(b, outputName, sig.output())
 	b = appendText(b, outputDatatype, sig.Datatype.String())
 	b = appendLength(b, outputShape, shapeSize)
 	b = protowire.AppendVarint(b, uint64(r.boundRows))

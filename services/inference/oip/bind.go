@@ -12,13 +12,16 @@ const beyondFloat32 = 0x1.ffffffp127
 // Bind makes the tensors rows of the model: finds the features, and checks what only the model can tell. It is called
 // once after a Parse. Its errors are *Error.
 func (r *Request) Bind(sig *Signature) error {
+	if err := r.checkOutput(sig); err != nil {
+		return err
+	}
 	var err error
 	switch {
 	case len(r.inputs) == 1 && r.inputs[0].whole:
 		if err = r.inputs[0].shapeFor(sig); err == nil {
 			err = r.bindTensor(sig)
 		}
-	case len(r.inputs) == 1 && string(r.inputs[0].name) == InputName && !(len(sig.Features) == 1 && sig.Features[0] == InputName):
+	case len(r.inputs) == 1 && string(r.inputs[0].name) == sig.input() && !(len(sig.Features) == 1 && sig.Features[0] == sig.input()):
 		err = r.bindTensor(sig)
 	default:
 		err = r.bindColumns(sig)
@@ -130,11 +133,11 @@ func (sig *Signature) column(i int, name []byte) (int, bool) {
 }
 
 func (r *Request) unknownInput(in *input, sig *Signature) error {
-	if string(in.name) == InputName {
+	if string(in.name) == sig.input() {
 		return invalid("%s is one of %d inputs; expected it alone, or one input a feature", in.label(), len(r.inputs))
 	}
 	return invalid("unknown %s; model %s version %s expects %q of shape [rows, %d], or one input a feature: %s",
-		in.label(), sig.Model, sig.Version, InputName, len(sig.Features), sig.firstNames())
+		in.label(), sig.Model, sig.Version, sig.input(), len(sig.Features), sig.firstNames())
 }
 
 func (r *Request) missingInput(sig *Signature) error {

@@ -3,9 +3,9 @@
 // JSON, JSON followed by binary tensors (the binary tensor data extension), and ModelInferRequest as protobuf encodes it,
 // with typed or raw contents.
 //
-// It knows models that take rows of numbers. Their features come in one tensor called "input", of shape [rows, features]
+// It knows models that take rows of numbers. Their features come in one tensor called "input", or as the model calls it, of shape [rows, features]
 // or [features] for one row, or in one tensor a feature, called as the feature is, of shape [rows] or [rows, 1]. Their
-// answer is one tensor called "output", of shape [rows, outputs]. It is not for models that take text or images, and it
+// answer is one tensor called "output", or as the model calls it, of shape [rows, outputs]. It is not for models that take text or images, and it
 // does no I/O: statuses, headers, streams and the models themselves are the caller's.
 //
 // A [Request] is kept for the next one, and then nothing is allocated but the text of an error:

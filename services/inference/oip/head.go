@@ -24,6 +24,7 @@ type head struct {
 	id           []byte
 	binaryOutput bool
 	outputBinary choice
+	output       []byte
 	selected     bool
 }
 
@@ -34,7 +35,8 @@ func (r *Request) parseHead(text []byte) error {
 	h := &r.head
 	if h.limits == r.limits && bytes.Equal(h.text, text) {
 		r.inputs = append(r.inputs, h.inputs...)
-		r.id, r.binaryOutput, r.outputBinary, r.selected = h.id, h.binaryOutput, h.outputBinary, h.selected
+		r.id, r.binaryOutput, r.outputBinary = h.id, h.binaryOutput, h.outputBinary
+		r.output, r.selected = h.output, h.selected
 		return nil
 	}
 	if len(text) > maxHead {
@@ -49,7 +51,8 @@ func (r *Request) parseHead(text []byte) error {
 		return nil
 	}
 	h.limits, h.inputs = r.limits, append(slices.Grow(h.inputs[:0], len(r.inputs)), r.inputs...)
-	h.id, h.binaryOutput, h.outputBinary, h.selected = r.id, r.binaryOutput, r.outputBinary, r.selected
+	h.id, h.binaryOutput, h.outputBinary = r.id, r.binaryOutput, r.outputBinary
+	h.output, h.selected = r.output, r.selected
 	return nil
 }
 

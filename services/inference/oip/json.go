@@ -196,7 +196,7 @@ func (r *Request) jsonOutput(s *jsonscan.Scanner) error {
 		return s.Skip()
 	})
 	if err == nil && !hasName {
-		return invalid("an output has no name; expected %q", OutputName)
+		return invalid("an output has no name; expected the model's, or no outputs for all")
 	}
 	return err
 }

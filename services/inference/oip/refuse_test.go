@@ -150,7 +150,7 @@ func TestJSONIsRefusedWithAReason(t *testing.T) {
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output"}],"outputs":null}`, `outputs appears twice`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","name":"output"}]}`, `name of an output appears twice`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","parameters":{},"parameters":null}]}`, `parameters of an output appears twice`},
-		{`{"inputs":[` + valid + `],"outputs":[{}]}`, `an output has no name; expected "output"`},
+		{`{"inputs":[` + valid + `],"outputs":[{}]}`, `an output has no name; expected the model's, or no outputs for all`},
 		{`{"inputs":[` + valid + `],"outputs":["output"]}`, `outputs: at byte 87: an object expected, not '"'`},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","parameters":{"classification":2}}]}`, "parameter classification is not supported; ask for the output itself"},
 		{`{"inputs":[` + valid + `],"outputs":[{"name":"output","parameters":{"shared_memory_offset":2}}]}`, `parameter "shared_memory_offset" is not supported; send the tensor in the request`},
@@ -345,7 +345,10 @@ func TestProtoIsRefusedWithAReason(t *testing.T) {
 		{func(m *infer) {
 			m.Outputs = []*inferencepb.ModelInferRequest_InferRequestedOutputTensor{{Name: "output"}, {Name: "output"}}
 		}, `output "output" is asked for twice`},
-		{func(m *infer) { m.Outputs = []*inferencepb.ModelInferRequest_InferRequestedOutputTensor{{}} }, `unknown output ""; expected "output", or no outputs for all`},
+		{func(m *infer) { m.Outputs = []*inferencepb.ModelInferRequest_InferRequestedOutputTensor{{}} }, `the name of an output has 0 bytes; expected 1 to 256`},
+		{func(m *infer) {
+			m.Outputs = []*inferencepb.ModelInferRequest_InferRequestedOutputTensor{{Name: "output"}, {Name: "scores"}}
+		}, `outputs "output" and "scores" are asked for; a model has one`},
 		{func(m *infer) { m.Inputs[0].Shape = []int64{3, 1} }, `input "input": shape is [3, 1]; model loan version 1 expects [rows, 3]: f0, f1, f2`},
 	} {
 		var r Request
@@ -495,7 +498,11 @@ func lastCounts(t *testing.T, what, right, wrong string) {
 		t.Errorf("%s: %v, %v", what, rows, err)
 	}
 	checkProto(t, []byte(right)) // against the library
-	if err := r.ParseProto([]byte(wrong), limited); err == nil {
+	err = r.ParseProto([]byte(wrong), limited)
+	if err == nil {
+		err = r.Bind(testSignature(3, FP32))
+	}
+	if err == nil {
 		t.Errorf("%s: the first counts", what)
 	}
 }

@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -39,7 +40,8 @@ type Request struct {
 	wire               bool // parsed from protobuf
 	binaryOutput       bool // JSON: of the request
 	outputBinary       choice
-	selected           bool // the output was asked for by name
+	output             []byte // that was asked for by name
+	selected           bool   // one was
 	boundRows          int
 	head               head // Reset keeps it
 }
@@ -166,15 +168,25 @@ func (r *Request) setID(id []byte) error {
 	return nil
 }
 
-// selectOutput notes that an output was asked for by name.
+// selectOutput notes that an output was asked for by name. Bind knows whether there is one of that name.
 func (r *Request) selectOutput(name []byte) error {
-	if string(name) != OutputName {
-		return invalid("unknown output %s; expected %q, or no outputs for all", quote(name), OutputName)
+	switch {
+	case len(name) == 0 || len(name) > maxTensor:
+		return invalid("the name of an output has %d bytes; expected 1 to %d", len(name), maxTensor)
+	case r.selected && bytes.Equal(name, r.output):
+		return invalid("output %s is asked for twice", quote(name))
+	case r.selected:
+		return invalid("outputs %s and %s are asked for; a model has one", quote(r.output), quote(name))
 	}
-	if r.selected {
-		return invalid("output %q is asked for twice", OutputName)
+	r.selected, r.output = true, name
+	return nil
+}
+
+// checkOutput tells whether the model has the output that was asked for.
+func (r *Request) checkOutput(sig *Signature) error {
+	if r.selected && string(r.output) != sig.output() {
+		return invalid("unknown output %s; expected %q, or no outputs for all", quote(r.output), sig.output())
 	}
-	r.selected = true
 	return nil
 }
 

@@ -1,11 +1,14 @@
 package oip
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 const (
-	// InputName is the tensor that has all features.
+	// InputName is the tensor that has all features, of a model that has no name of its own for it.
 	InputName = "input"
-	// OutputName is the tensor of the answer.
+	// OutputName is the tensor of the answer, likewise.
 	OutputName = "output"
 )
 
@@ -17,7 +20,11 @@ type Signature struct {
 	Column         func(name string) (int, bool) // a feature's place in a row; must not keep the name
 	Outputs        int                           // values that a row is answered with; at least one
 	Datatype       Datatype                      // FP32 or FP64: that of the answer, in which the model computes
+	Input, Output  string                        // names of the tensors; "": InputName and OutputName
 }
+
+func (sig *Signature) input() string  { return cmp.Or(sig.Input, InputName) }
+func (sig *Signature) output() string { return cmp.Or(sig.Output, OutputName) }
 
 // firstNames lists the features as far as a person reads them.
 func (sig *Signature) firstNames() string {

@@ -6,7 +6,8 @@
 //
 // A version is read once, its bytes are checked against the stated SHA-256, the model is built from
 // those same bytes and must reproduce its golden rows: inputs and outputs that the library which
-// trained the model computed. Only versions that the policy names are loaded: a copy into a folder is
+// trained the model computed. A version whose model.yaml states an engine, or whose file is of ONNX, is served by worker
+// processes of that engine: nothing of its file is parsed here, and a worker reproduces the golden rows. Only versions that the policy names are loaded: a copy into a folder is
 // not a release. What is loaded is immutable, so a Snapshot is safe for concurrent use.
 //
 //	snapshot, err := repository.Load(ctx, os.DirFS("models"), decodeYAML, repository.DefaultLimits(), nil)

@@ -51,6 +51,10 @@ var (
 	ErrGolden = errors.New("model does not reproduce its golden rows")
 	// ErrMismatch says that model.yaml and the model file contradict each other.
 	ErrMismatch = errors.New("model.yaml and the model file disagree")
+	// ErrFallback says that a model's fallback cannot stand in for it.
+	ErrFallback = errors.New("fallback cannot stand in")
+	// ErrWorker says that only a worker of the version's engine can score rows.
+	ErrWorker = errors.New("is served by worker processes")
 )
 
 // Load reads every model of the repository: each folder, or link to one inside the repository, that holds
@@ -64,6 +68,7 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits, rules *
 		return nil, fmt.Errorf("model repository: %w", err)
 	}
 	snapshot := &Snapshot{models: make(map[string]*Model)}
+	refused := make(map[string]bool)
 	var faults []error
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), ".") {
@@ -81,19 +86,20 @@ func Load(ctx context.Context, repo fs.FS, decode Decode, limits Limits, rules *
 		}
 		model, err := l.model(ctx, entry.Name())
 		if err != nil {
-			faults = append(faults, err)
+			faults, refused[entry.Name()] = append(faults, err), true
 			continue
 		}
 		snapshot.models[model.Name] = model
 		snapshot.names = append(snapshot.names, model.Name)
 	}
+	slices.Sort(snapshot.names)
+	faults = append(faults, snapshot.findFallbacks(refused)...)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	if len(snapshot.names) == 0 {
 		return nil, errors.New("model repository: holds no model; expected <model>/policy.yaml and <model>/<version>/model.yaml below it (is it a model's own folder? then name its parent)")
 	}
-	slices.Sort(snapshot.names)
 	return snapshot, nil
 }
 
@@ -136,11 +142,11 @@ func (l *loader) model(ctx context.Context, name string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
-	var policy Policy
+	policy := DefaultPolicy()
 	if err := l.decode(file, data, &policy); err != nil {
 		return nil, err
 	}
-	model := &Model{Name: name, versions: make(map[string]*Version)}
+	model := &Model{Name: name, Core: policy.Core, fallback: policy.Fallback, versions: make(map[string]*Version)}
 	var faults []error
 	for _, v := range append([]string{policy.Serve}, policy.Also...) {
 		if err := ctx.Err(); err != nil {
@@ -199,6 +205,9 @@ func (l *loader) version(ctx context.Context, model, version string) (*Version, 
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != strings.ToLower(manifest.SHA256) {
 		return nil, fmt.Errorf("%s: %w: it has %x, model.yaml states %s; restore the file or release it as a new version", file, ErrDigest, sum, manifest.SHA256)
 	}
+	if manifest.EngineName() != "" {
+		return forWorkers(model, version, file, manifest, data)
+	}
 	ensemble, err := modelfile.Parse(file, data)
 	if err != nil {
 		return nil, err
@@ -210,10 +219,7 @@ func (l *loader) version(ctx context.Context, model, version string) (*Version, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	v := &Version{Model: model, Name: version, Manifest: manifest, Summary: Summarize(ensemble), scorer: scorer, columns: make(map[string]int, len(manifest.Inputs))}
-	for i, name := range manifest.Inputs {
-		v.columns[name] = i
-	}
+	v := &Version{Model: model, Name: version, Manifest: manifest, Summary: Summarize(ensemble), scorer: scorer, columns: columnsOf(manifest)}
 	if err := l.check(ctx, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -246,29 +252,54 @@ func agree(m Manifest, e *tree.Ensemble) error {
 			}
 		}
 	}
+	return agreeGolden(m, e.Outputs)
+}
+
+func agreeGolden(m Manifest, outputs int) error {
 	for i, row := range m.Golden.Rows {
-		if len(row.Input) != len(e.Features) || len(row.Output) != e.Outputs {
+		if len(row.Input) != len(m.Inputs) || len(row.Output) != outputs {
 			return fmt.Errorf("%w: golden row %d has %d inputs and %d outputs, the model %d and %d",
-				ErrMismatch, i, len(row.Input), len(row.Output), len(e.Features), e.Outputs)
+				ErrMismatch, i, len(row.Input), len(row.Output), len(m.Inputs), outputs)
 		}
 	}
 	return nil
 }
 
+func columnsOf(m Manifest) map[string]int {
+	columns := make(map[string]int, len(m.Inputs))
+	for i, name := range m.Inputs {
+		columns[name] = i
+	}
+	return columns
+}
+
 // CheckGolden scores the golden rows and returns the largest difference from what is expected, as a
 // multiple of the larger of 1 and the expected value. Beyond the tolerance it is an ErrGolden.
 func (v *Version) CheckGolden() (worst float64, err error) {
+	if v.Engine() != "" {
+		return 0, v.needsWorker()
+	}
 	got := make([]float64, v.Outputs())
 	for i, row := range v.Manifest.Golden.Rows {
 		if err := v.Predict(got, row.Input); err != nil {
 			return worst, fmt.Errorf("golden row %d: %w", i, err)
 		}
-		for k, want := range row.Output {
-			off := math.Abs(got[k]-want) / max(1, math.Abs(want))
-			worst = max(worst, off)
-			if !(off <= v.Manifest.Golden.Tolerance) { // NaN fails too
-				return worst, fmt.Errorf("%w: row %d, output %d is %v, expected %v", ErrGolden, i, k, got[k], want)
-			}
+		off, err := v.Manifest.Golden.Compare(i, got)
+		worst = max(worst, off)
+		if err != nil {
+			return worst, err
+		}
+	}
+	return worst, nil
+}
+
+// Compare holds what a model answers to a golden row against what is expected, as CheckGolden does.
+func (g Golden) Compare(row int, got []float64) (worst float64, err error) {
+	for k, want := range g.Rows[row].Output {
+		off := math.Abs(got[k]-want) / max(1, math.Abs(want))
+		worst = max(worst, off)
+		if !(off <= g.Tolerance) { // NaN fails too
+			return worst, fmt.Errorf("%w: row %d, output %d is %v, expected %v", ErrGolden, row, k, got[k], want)
 		}
 	}
 	return worst, nil

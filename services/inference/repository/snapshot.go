@@ -3,7 +3,10 @@ package repository
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dougong-io/dougong/services/inference/tree"
 )
@@ -27,15 +30,21 @@ type Model struct {
 	Name     string
 	Serving  *Version   // answers a request that names no version
 	Versions []*Version // Serving first, then in the policy's order
+	Fallback *Version   // answers while the model cannot; nil: nothing does
+	Core     bool       // the service is not ready without it
+
+	fallback Fallback
 	versions map[string]*Version
 }
 
-// Version is one version of a model, verified and ready to score. It is immutable.
+// Version is one version of a model, verified and ready to score, here or by workers. It is immutable, but for the bytes
+// that its workers take.
 type Version struct {
 	Model, Name string
 	Manifest    Manifest
 	Summary     Summary
-	scorer      *tree.Model
+	scorer      *tree.Model            // nil: workers score
+	bytes       atomic.Pointer[[]byte] // of the model file, for them
 	columns     map[string]int
 }
 
@@ -50,6 +59,19 @@ func (s *Snapshot) Models() []*Model {
 
 // Names returns the names of the models, in order.
 func (s *Snapshot) Names() []string { return s.names }
+
+// Without is the repository without some models, which are nobody's fallback.
+func (s *Snapshot) Without(names ...string) *Snapshot {
+	less := &Snapshot{Skipped: s.Skipped, models: maps.Clone(s.models)}
+	for _, name := range s.names {
+		if slices.Contains(names, name) {
+			delete(less.models, name)
+			continue
+		}
+		less.names = append(less.names, name)
+	}
+	return less
+}
 
 // Model returns the model of that name, or an ErrUnknownModel that names those there are.
 func (s *Snapshot) Model(name string) (*Model, error) {
@@ -83,10 +105,10 @@ func (s *Snapshot) Find(model, version string) (*Version, error) {
 }
 
 // Features is the length of a row.
-func (v *Version) Features() int { return v.scorer.Features() }
+func (v *Version) Features() int { return len(v.Manifest.Inputs) }
 
 // Outputs is the number of values that a row is answered with.
-func (v *Version) Outputs() int { return v.scorer.Outputs() }
+func (v *Version) Outputs() int { return v.Summary.Outputs }
 
 // Column returns a feature's place in a row.
 func (v *Version) Column(feature string) (int, bool) {
@@ -95,5 +117,10 @@ func (v *Version) Column(feature string) (int, bool) {
 }
 
 // Predict scores rows, one behind another and each Features long, into answers, each Outputs long. NaN
-// is a missing value. It is safe for concurrent use and allocates nothing.
-func (v *Version) Predict(answers, rows []float64) error { return v.scorer.Predict(answers, rows) }
+// is a missing value. It is safe for concurrent use and allocates nothing. Where workers do that it is an ErrWorker.
+func (v *Version) Predict(answers, rows []float64) error {
+	if v.scorer == nil {
+		return v.needsWorker()
+	}
+	return v.scorer.Predict(answers, rows)
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/dougong-io/dougong/services/inference/tree"
 )
 
-// Summary is what a person asks about a model file.
+// Summary is what a person asks about a model file. Of one that workers serve, format, outputs and features are known.
 type Summary struct {
 	Format      string
 	Library     string // version of the library that wrote the file, "" if it does not say
