@@ -153,7 +153,7 @@ func TestWorkersMayDieUnderLoad(t *testing.T) {
 		times = 100
 	}
 	p := up(t, nil)
-	p.eventually("two workers", func() bool { return len(p.workers()) == 2 })
+	p.twoServe()
 	capacity := p.capacity()
 	rate := 0.6 * capacity
 	t.Logf("capacity %.0f requests a second; offered are %.0f", capacity, rate)
@@ -174,7 +174,7 @@ func TestWorkersMayDieUnderLoad(t *testing.T) {
 		var worst time.Duration
 		met := 0
 		for range times {
-			p.eventually("two workers", func() bool { return len(p.workers()) == 2 })
+			p.twoServe()
 			pids := p.workers()
 			before := p.metric("dougong_inference_worker_retries_total")
 			pid := pids[rand.N(len(pids))]
@@ -182,7 +182,8 @@ func TestWorkersMayDieUnderLoad(t *testing.T) {
 			if err := way.kill(pid); err != nil {
 				t.Fatal(err)
 			}
-			p.eventually("the worker is replaced", func() bool { return !slices.Contains(p.workers(), pid) && len(p.workers()) == 2 })
+			p.eventually("the worker is gone", func() bool { return !slices.Contains(p.workers(), pid) })
+			p.twoServe()
 			time.Sleep(time.Until(at.Add(time.Second + 200*time.Millisecond)))
 			second := tr.window(at, at.Add(time.Second))
 			after = append(after, second...)
@@ -221,7 +222,7 @@ func TestNullWriteInNativeCode(t *testing.T) {
 	}
 	poison := float64(float32(1 + rand.Float64())) // as a tensor has it
 	p := up(t, []string{"nativefaults"}, fmt.Sprintf("ORT_TEST_POISON=%.17g", poison), "ORT_TEST_POISON_KIND=segv")
-	p.eventually("two workers", func() bool { return len(p.workers()) == 2 })
+	p.twoServe()
 	rate := 0.6 * p.capacity()
 	tr := p.load(rate, false)
 	time.Sleep(time.Second)
@@ -235,7 +236,7 @@ func TestNullWriteInNativeCode(t *testing.T) {
 		if status, _ := p.post("/v1/predict", body); status != 422 {
 			t.Errorf("the poison again: %d", status)
 		}
-		p.eventually("the workers are replaced", func() bool { return len(p.workers()) == 2 })
+		p.twoServe()
 		if n := p.metric("dougong_inference_worker_ends_total") - before; n != 2 {
 			t.Errorf("it killed %.0f workers", n)
 		}
@@ -265,7 +266,7 @@ func TestAllWorkersDeadForTenSeconds(t *testing.T) {
 		length = 10 * time.Second
 	}
 	p := up(t, nil)
-	p.eventually("two workers", func() bool { return len(p.workers()) == 2 })
+	p.twoServe()
 	tr := p.load(0.3*p.capacity(), true)
 	time.Sleep(time.Second)
 	begin := time.Now()

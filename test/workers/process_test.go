@@ -23,9 +23,9 @@ import (
 	"github.com/dougong-io/dougong/test/testenv"
 )
 
-var binary string
+var program string
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &binary)) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, &program)) }
 
 // long tells whether the tests run as `make chaos-workers` asks for.
 func long() bool { return os.Getenv("DOUGONG_LONG") == "1" }
@@ -122,7 +122,7 @@ func up(t *testing.T, tags []string, env ...string) *process {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(binary, "run", "inference", "--config", config)
+	p.cmd = exec.Command(program, "run", "inference", "--config", config)
 	p.cmd.Env = testenv.Environment(append([]string{"DOUGONG_HTTP_LISTEN=127.0.0.1:0", "DOUGONG_GRPC_LISTEN=127.0.0.1:0", "DOUGONG_ADMIN_LISTEN=127.0.0.1:0", "DOUGONG_LIFECYCLE_DRAIN_DELAY=0s", "ORT_LIBRARY=" + library(t)}, env...))
 	p.cmd.Stderr = &p.log
 	testenv.EndWithParent(p.cmd)
@@ -193,19 +193,22 @@ func (p *process) stop() {
 }
 
 // workers are the processes that it has started and that have not ended, as the kernel knows them.
-func (p *process) workers() (pids []int) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.cmd.Process.Pid, p.cmd.Process.Pid))
+func (p *process) workers() []int { return p.children(p.cmd.Process.Pid) }
+
+func (p *process) children(of int) (pids []int) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", of))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
 	for _, task := range tasks {
-		more, _ := os.ReadFile(task)
-		text = append(append(text, ' '), more...)
-	}
-	for field := range strings.FieldsSeq(string(text)) {
-		if pid, err := strconv.Atoi(field); err == nil && !slices.Contains(pids, pid) && state(pid) != 'Z' {
-			pids = append(pids, pid)
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil && !slices.Contains(pids, pid) && state(pid) != 'Z' {
+				pids = append(pids, pid)
+			}
 		}
 	}
 	return pids
@@ -222,6 +225,14 @@ func state(pid int) byte {
 		return 0
 	}
 	return rest[0]
+}
+
+// twoServe waits until both workers do, as the service and the kernel know.
+func (p *process) twoServe() {
+	p.t.Helper()
+	p.eventually("two workers", func() bool {
+		return len(p.workers()) == 2 && p.metric(`dougong_inference_ready_workers{model="loan"`) == 2
+	})
 }
 
 func (p *process) get(url string) (int, string) {

@@ -23,6 +23,7 @@ type Pool struct {
 	deps     Deps
 	log      *slog.Logger
 	observer Observer
+	points   points
 	limit    *limit.Limit
 	suspects *quarantine
 
@@ -75,7 +76,7 @@ func New(cfg Config, command Command, model Model, deps Deps) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		cfg: cfg, command: command, model: model, deps: deps, observer: deps.Observer, limit: admits, suspects: newQuarantine(cfg.Quarantine),
+		cfg: cfg, command: command, model: model, deps: deps, observer: deps.Observer, points: newPoints(deps.Faults), limit: admits, suspects: newQuarantine(cfg.Quarantine),
 		log:     deps.Log.With("model", model.Name, "version", model.Version),
 		recycle: make(chan struct{}, 1), changed: make(chan struct{}, 1), size: int64(len(model.Bytes)),
 	}
@@ -141,6 +142,11 @@ func (p *Pool) Predict(ctx context.Context, answers, rows []float64) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.cfg.CallTimeout)
 		defer cancel()
+	}
+	if p.points.call.On() && n > 0 {
+		if err := p.strike(ctx, p.points.call); err != nil {
+			return err
+		}
 	}
 	piece := n
 	if p.cfg.Batch.Rows > 1 {

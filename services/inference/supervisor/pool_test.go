@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dougong-io/dougong/kit/fault"
 	"github.com/dougong-io/dougong/services/inference/wire"
 )
 
@@ -78,15 +79,27 @@ var adder = Model{
 	Golden: []GoldenRow{{Input: []float64{1, 2}, Output: []float64{3}}}, Tolerance: 1e-6,
 }
 
-func newPool(t *testing.T, cfg Config, mode string, model Model) *running {
+func newPool(t *testing.T, cfg Config, mode string, model Model, rules ...fault.Rule) *running {
 	t.Helper()
+	ceiling := fault.DefaultConfig()
+	ceiling.Ceiling.Lifetime = fault.Forever
+	set, err := fault.New(ceiling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(set.Close)
+	for _, rule := range rules {
+		if err := set.Put(fault.Admin, rule); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r := &running{t: t, log: new(lines), seen: new(counts)}
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Pool, err = New(cfg, Command{Path: program, Env: []string{"DOUGONG_TEST_WORKER=" + mode}}, model, Deps{
-		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Observer: r.seen,
+		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Observer: r.seen, Faults: set,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -587,6 +600,29 @@ func TestFailFastDoesNotWaitForAWorker(t *testing.T) {
 	if _, err := r.add(t.Context(), 1, 2); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a call: %v", err)
 	}
+}
+
+func TestRulesStrikeStartsAndCalls(t *testing.T) {
+	only := map[string]string{"model": "adder", "version": "1"}
+	for name, rule := range map[string]fault.Rule{
+		"error": {Error: &fault.Failure{Message: "on purpose"}},
+		"panic": {Panic: &fault.Panicking{Message: "on purpose"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rule.ID, rule.Point, rule.Where, rule.Count = "start", pointStart.Name, only, 3
+			r := newPool(t, testConfig(), "adds", adder, rule)
+			r.workers(2)
+			if n := r.seen.ends[EndFailed].Load(); n != 3 || !strings.Contains(r.log.String(), "on purpose") {
+				t.Errorf("%d starts failed", n)
+			}
+		})
+	}
+	r := newPool(t, testConfig(), "adds", adder, fault.Rule{ID: "call", Point: pointCall.Name, Where: only, Count: 1, Error: &fault.Failure{Message: "on purpose"}})
+	r.workers(2)
+	if _, err := r.add(t.Context(), 1, 2); !errors.Is(err, fault.ErrInjected) {
+		t.Errorf("the call: %v", err)
+	}
+	r.adds(3)
 }
 
 func TestNothingIsLeft(t *testing.T) {

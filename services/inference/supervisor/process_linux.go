@@ -64,9 +64,9 @@ func (p *process) closeSockets() {
 func (p *process) describe() string {
 	switch s := p.status; {
 	case s.Signaled() && s.CoreDump():
-		return fmt.Sprintf("killed by %v, core dumped", s.Signal())
+		return fmt.Sprintf("killed by %s, core dumped", unix.SignalName(s.Signal()))
 	case s.Signaled():
-		return fmt.Sprintf("killed by %v", s.Signal())
+		return fmt.Sprintf("killed by %s", unix.SignalName(s.Signal()))
 	default:
 		return fmt.Sprintf("exit code %d", s.ExitStatus())
 	}

@@ -134,6 +134,11 @@ func (w *worker) failure(f *wire.Failure) error {
 func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
+	if p.points.start.On() {
+		if err := p.strikeStart(ctx); err != nil {
+			return nil, fmt.Errorf("worker %s cannot be started: %w", p.command.Path, err)
+		}
+	}
 	w = &worker{pool: p, slot: slot, born: time.Now(), gone: make(chan struct{}), idle: make(chan struct{}, 1)}
 	w.log = p.log.With("worker", slot)
 	w.lines = &logLines{worker: w}
