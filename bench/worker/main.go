@@ -21,18 +21,44 @@ import (
 )
 
 type options struct {
-	worker, library, onnx, data, input, output string
-	features, outputs                          int
-	scale                                      float64
-	rounds                                     int
-	each                                       time.Duration
+	worker, library string
+	rounds          int
+	each            time.Duration
+}
+
+// model is one that both ways run.
+type model struct {
+	name              string
+	bytes             []byte
+	input, output     string
+	features, outputs int
+}
+
+// The smallest, in which the way is all, and one whose rows take the library some ten microseconds each.
+var models = []struct{ name, path string }{
+	{"digits", "../examples/models/digits/1/digits.onnx"},
+	{"loan-default", "../examples/data/loan-default/loan_default_full.onnx"},
+}
+
+func readModel(name, path string) (*model, error) {
+	m := &model{name: name}
+	var err error
+	if m.bytes, err = os.ReadFile(path); err != nil {
+		return nil, err
+	}
+	in, out, err := ort.GetInputOutputInfoWithONNXData(m.bytes)
+	if err != nil {
+		return nil, err
+	}
+	m.input, m.output = in[0].Name, out[0].Name
+	m.features, m.outputs = int(in[0].Dimensions[1]), int(out[0].Dimensions[1])
+	return m, nil
 }
 
 func main() {
-	o := options{features: 64, outputs: 10}
+	var o options
 	flag.StringVar(&o.worker, "worker", "../bin/dougong-onnx-worker", "the worker")
 	flag.StringVar(&o.library, "library", "", "ONNX Runtime's library")
-	flag.StringVar(&o.onnx, "onnx", "../examples/models/digits/1/digits.onnx", "the model")
 	flag.IntVar(&o.rounds, "rounds", 10, "turns of each; medians are printed")
 	flag.DurationVar(&o.each, "each", 500*time.Millisecond, "how long a turn lasts")
 	flag.Parse()
@@ -49,12 +75,12 @@ type direct struct {
 	rows    int
 }
 
-func newDirect(model []byte, o options, rows int) (*direct, error) {
-	in, err := ort.NewEmptyTensor[float32](ort.NewShape(int64(rows), int64(o.features)))
+func newDirect(m *model, rows int) (*direct, error) {
+	in, err := ort.NewEmptyTensor[float32](ort.NewShape(int64(rows), int64(m.features)))
 	if err != nil {
 		return nil, err
 	}
-	out, err := ort.NewEmptyTensor[float32](ort.NewShape(int64(rows), int64(o.outputs)))
+	out, err := ort.NewEmptyTensor[float32](ort.NewShape(int64(rows), int64(m.outputs)))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +92,7 @@ func newDirect(model []byte, o options, rows int) (*direct, error) {
 	if err := settings.SetIntraOpNumThreads(1); err != nil {
 		return nil, err
 	}
-	session, err := ort.NewAdvancedSessionWithONNXData(model, []string{"image"}, []string{"probabilities"}, []ort.Value{in}, []ort.Value{out}, settings)
+	session, err := ort.NewAdvancedSessionWithONNXData(m.bytes, []string{m.input}, []string{m.output}, []ort.Value{in}, []ort.Value{out}, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +115,6 @@ func (d *direct) predict(answers, rows []float64) error {
 }
 
 func run(o options) error {
-	model, err := os.ReadFile(o.onnx)
-	if err != nil {
-		return err
-	}
 	if o.library == "" {
 		out, err := exec.Command("../scripts/onnx.sh").Output()
 		if err != nil {
@@ -106,23 +128,36 @@ func run(o options) error {
 		return err
 	}
 	defer ort.DestroyEnvironment()
-	rows := make([]float64, 256*o.features)
+	for _, named := range models {
+		m, err := readModel(named.name, named.path)
+		if err != nil {
+			return err
+		}
+		if err := compare(m, o); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+func compare(m *model, o options) error {
+	rows := make([]float64, 256*m.features)
 	for i := range rows {
 		rows[i] = float64(i*7919%17) / 16
 	}
-	one, err := newDirect(model, o, 1)
+	one, err := newDirect(m, 1)
 	if err != nil {
 		return err
 	}
-	golden := make([]float64, o.outputs)
-	if err := one.predict(golden, rows[:o.features]); err != nil {
+	golden := make([]float64, m.outputs)
+	if err := one.predict(golden, rows[:m.features]); err != nil {
 		return err
 	}
 	cfg := supervisor.DefaultConfig()
 	cfg.Threads = 1
 	pool, err := supervisor.New(cfg, supervisor.Command{Path: o.worker, Env: append(os.Environ(), "ORT_LIBRARY="+o.library)}, supervisor.Model{
-		Name: "digits", Version: "1", Format: "onnx", Bytes: slices.Clone(model), Features: o.features, Outputs: o.outputs,
-		Golden: []supervisor.GoldenRow{{Input: rows[:o.features], Output: golden}}, Tolerance: 1e-5,
+		Name: m.name, Version: "1", Format: "onnx", Bytes: slices.Clone(m.bytes), Features: m.features, Outputs: m.outputs,
+		Golden: []supervisor.GoldenRow{{Input: rows[:m.features], Output: golden}}, Tolerance: 1e-5,
 	}, supervisor.Deps{})
 	if err != nil {
 		return err
@@ -136,21 +171,22 @@ func run(o options) error {
 			return fmt.Errorf("no worker serves: %w", pool.Healthy())
 		}
 	}
-	if err := parity(ctx, pool, one, rows, o); err != nil {
+	fmt.Printf("# %s\n", m.name)
+	if err := parity(ctx, pool, one, m, rows); err != nil {
 		return err
 	}
-	if err := latency(ctx, pool, one, rows, o); err != nil {
+	if err := latency(ctx, pool, one, m, rows, o); err != nil {
 		return err
 	}
-	return throughput(ctx, pool, model, rows, o)
+	return throughput(ctx, pool, m, rows, o)
 }
 
 // parity holds each answer of the pool against that of the library in this process.
-func parity(ctx context.Context, pool *supervisor.Pool, one *direct, rows []float64, o options) error {
+func parity(ctx context.Context, pool *supervisor.Pool, one *direct, m *model, rows []float64) error {
 	worst := 0.0
-	got, want := make([]float64, o.outputs), make([]float64, o.outputs)
+	got, want := make([]float64, m.outputs), make([]float64, m.outputs)
 	for i := range 256 {
-		row := rows[i*o.features : (i+1)*o.features]
+		row := rows[i*m.features : (i+1)*m.features]
 		if err := pool.Predict(ctx, got, row); err != nil {
 			return err
 		}
@@ -169,8 +205,8 @@ func parity(ctx context.Context, pool *supervisor.Pool, one *direct, rows []floa
 }
 
 // latency is the wall time of a single row, one after the other.
-func latency(ctx context.Context, pool *supervisor.Pool, one *direct, rows []float64, o options) error {
-	answer := make([]float64, o.outputs)
+func latency(ctx context.Context, pool *supervisor.Pool, one *direct, m *model, rows []float64, o options) error {
+	answer := make([]float64, m.outputs)
 	call, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	ways := []struct {
@@ -186,7 +222,7 @@ func latency(ctx context.Context, pool *supervisor.Pool, one *direct, rows []flo
 		for w, way := range ways {
 			var took []float64
 			for begin, i := time.Now(), 0; time.Since(begin) < o.each; i++ {
-				row := rows[i%256*o.features : (i%256+1)*o.features]
+				row := rows[i%256*m.features : (i%256+1)*m.features]
 				at := time.Now()
 				if err := way.call(row); err != nil {
 					return err
@@ -209,7 +245,7 @@ func latency(ctx context.Context, pool *supervisor.Pool, one *direct, rows []flo
 
 // throughput is rows a second of many callers at once, of one row each: the pool's batches against batches of the same size
 // that are there from the beginning, on as many threads as there are workers.
-func throughput(ctx context.Context, pool *supervisor.Pool, model []byte, rows []float64, o options) error {
+func throughput(ctx context.Context, pool *supervisor.Pool, m *model, rows []float64, o options) error {
 	const batch = 64
 	workers := supervisor.DefaultConfig().Workers
 	inProcess := func() (float64, error) {
@@ -219,16 +255,16 @@ func throughput(ctx context.Context, pool *supervisor.Pool, model []byte, rows [
 		var failed error
 		begin := time.Now()
 		for range workers {
-			d, err := newDirect(model, o, batch)
+			d, err := newDirect(m, batch)
 			if err != nil {
 				return 0, err
 			}
 			all.Go(func() {
 				runtime.LockOSThread()
-				answers, n := make([]float64, batch*o.outputs), 0
+				answers, n := make([]float64, batch*m.outputs), 0
 				var err error
 				for time.Since(begin) < o.each && err == nil {
-					err = d.predict(answers, rows[:batch*o.features])
+					err = d.predict(answers, rows[:batch*m.features])
 					n += batch
 				}
 				mu.Lock()
@@ -252,11 +288,11 @@ func throughput(ctx context.Context, pool *supervisor.Pool, model []byte, rows [
 			all.Go(func() {
 				call, cancel := context.WithTimeout(ctx, time.Hour)
 				defer cancel()
-				answers, n := make([]float64, each*o.outputs), 0
-				at := c % (256 / each) * each * o.features
+				answers, n := make([]float64, each*m.outputs), 0
+				at := c % (256 / each) * each * m.features
 				var err error
 				for time.Since(begin) < o.each && err == nil {
-					err = pool.Predict(call, answers, rows[at:at+each*o.features])
+					err = pool.Predict(call, answers, rows[at:at+each*m.features])
 					n += each
 				}
 				mu.Lock()
@@ -294,7 +330,7 @@ func throughput(ctx context.Context, pool *supervisor.Pool, model []byte, rows [
 		fmt.Printf("  %-42s %9.0f rows a second   %.2f\n", way.name, median(rates[w]), median(rates[w])/base)
 	}
 	ratio := median(rates[1]) / base
-	fmt.Printf("  batched throughput of the workers: %.2f of in process (bar 0.9: %s)\n", ratio, verdict(ratio >= 0.9))
+	fmt.Printf("  batched throughput of the workers: %.2f of in process (bar 0.9: %s)\n\n", ratio, verdict(ratio >= 0.9))
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dougong-io/dougong/services/inference"
 	"github.com/dougong-io/dougong/services/inference/workercheck"
 )
 
@@ -47,7 +48,7 @@ func CheckWorker(ctx context.Context, c WorkerCheck, report func(WorkerRule)) (b
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", c.Cases, err)
 	}
-	results, err := workercheck.Run(ctx, workercheck.Command{Path: c.Command[0], Args: c.Command[1:], Log: c.Log}, workercheck.Model{
+	results, err := workercheck.Run(ctx, workercheck.Command{Path: c.Command[0], Args: c.Command[1:], Env: inference.Engine{}.Environment(os.Environ()), Log: c.Log}, workercheck.Model{
 		Format: cmp.Or(c.Format, strings.TrimPrefix(filepath.Ext(c.Model), ".")), Data: data, Options: c.Options, Cases: cases,
 	}, func(r workercheck.Result) {
 		report(WorkerRule{Name: r.Name, Why: r.Why, OK: r.Verdict == workercheck.Pass, Detail: r.Detail, TookMS: r.Took.Round(time.Millisecond).Milliseconds()})

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -107,15 +108,20 @@ func buildInference(a *App) (built, error) {
 
 // workerProgram finds a worker: a path as it is, a name beside our own program or else in PATH.
 func workerProgram(name string) (string, error) {
+	beside := ""
 	if !strings.ContainsRune(name, filepath.Separator) {
 		if own, err := os.Executable(); err == nil {
-			if path, err := exec.LookPath(filepath.Join(filepath.Dir(own), name)); err == nil {
+			beside = filepath.Dir(own)
+			if path, err := exec.LookPath(filepath.Join(beside, name)); err == nil {
 				return path, nil
 			}
 		}
 	}
 	path, err := exec.LookPath(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound) && beside != "":
+		return "", fmt.Errorf("it is neither in %s, beside this program, nor in PATH", beside)
+	case err != nil:
 		return "", err
 	}
 	return filepath.Abs(path)

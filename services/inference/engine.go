@@ -48,8 +48,8 @@ var givesMemoryBack = map[string]string{
 	"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072",
 }
 
-// environment is all that a worker finds in its environment, of ours.
-func (e Engine) environment(ours []string) []string {
+// Environment is all that a worker finds in its environment, of ours.
+func (e Engine) Environment(ours []string) []string {
 	env := maps.Clone(givesMemoryBack)
 	for _, line := range ours {
 		name, value, _ := strings.Cut(line, "=")
@@ -73,7 +73,7 @@ var errNoProgram = errors.New("nothing looks for programs here")
 // command is how the workers of an engine are started. With an error it is what would be, were the program there.
 func (s *Service) command(engine string) (supervisor.Command, error) {
 	e := s.cfg.Engines[engine]
-	command := supervisor.Command{Path: e.program(engine), Args: e.Args, Env: e.environment(os.Environ())}
+	command := supervisor.Command{Path: e.program(engine), Args: e.Args, Env: e.Environment(os.Environ())}
 	err := errNoProgram
 	if s.deps.Program != nil {
 		var path string

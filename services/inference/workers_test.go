@@ -675,7 +675,7 @@ func TestDemoIsCompleteWithoutWorkers(t *testing.T) {
 
 func TestWorkersSeeNothingElseOfOurEnvironment(t *testing.T) {
 	e := Engine{Env: []string{"MY_TOKEN"}}
-	got := e.environment([]string{"PATH=/bin", "AWS_SECRET_ACCESS_KEY=x", "MY_TOKEN=a=b", "NVIDIA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1", "DOUGONG_SECRET=y", "MALLOC_ARENA_MAX=4", "odd"})
+	got := e.Environment([]string{"PATH=/bin", "AWS_SECRET_ACCESS_KEY=x", "MY_TOKEN=a=b", "NVIDIA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1", "DOUGONG_SECRET=y", "MALLOC_ARENA_MAX=4", "odd"})
 	want := []string{"CUDA_VISIBLE_DEVICES=1", "MALLOC_ARENA_MAX=4", "MALLOC_MMAP_THRESHOLD_=65536", "MALLOC_TRIM_THRESHOLD_=131072", "MY_TOKEN=a=b", "NVIDIA_VISIBLE_DEVICES=0", "PATH=/bin"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)

@@ -19,6 +19,7 @@ type call struct {
 	wake chan wake // one at a time
 
 	// Guarded by the pool's lock.
+	queued bool // it waits for a lane
 	single bool // it is not sent with others
 	blame  int  // for workers that died while they had it and others
 	lone   bool // it is sent to a worker that does nothing else

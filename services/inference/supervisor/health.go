@@ -12,8 +12,8 @@ import (
 
 // health is what the last probes have told.
 type health struct {
-	why  error // nil: healthy
-	last time.Time
+	why  error     // nil: healthy
+	last time.Time // when it was looked at
 }
 
 var errNotYet = errors.New("no worker has answered the golden row yet")
@@ -32,7 +32,7 @@ func (p *Pool) Healthy() error {
 func (p *Pool) probes(ctx context.Context) {
 	t := time.NewTicker(p.cfg.Probe)
 	defer t.Stop()
-	failed := 0
+	failed, answered := 0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,8 +44,11 @@ func (p *Pool) probes(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			failed = 0
+			failed, answered = 0, time.Now()
 			p.setHealth(nil)
+		case errors.Is(err, errBusy) && time.Since(later(answered, time.Unix(0, p.answered.Load()))) < 2*p.cfg.Probe+p.cfg.HangAfter:
+			// No news yet: each worker computes, and a worker that hangs is replaced.
+			p.setHealth(p.health.Load().why)
 		default:
 			// One that took too long may be the load's fault; two in a row are not.
 			if failed++; failed > 1 || !errors.Is(err, context.DeadlineExceeded) {
@@ -73,8 +76,18 @@ func (p *Pool) probe(ctx context.Context) error {
 	if err := p.send(ctx, answer, row.Input, 1, true); err != nil {
 		return fmt.Errorf("the golden row was not answered: %w", err)
 	}
-	return p.model.check(answer, row.Output)
+	if err := p.model.check(answer, row.Output); err != nil {
+		return err
+	}
+	if p.suspects.known.Load() > 0 { // whoever else has sent it
+		p.suspects.release(p.contentOf(row.Input).String())
+		p.suspects.clear(p.contentOf(row.Input))
+	}
+	return nil
 }
+
+// errBusy says that no lane was free for a probe.
+var errBusy = errors.New("all workers were busy")
 
 func (p *Pool) setHealth(why error) {
 	was := p.health.Swap(&health{why: why, last: time.Now()})

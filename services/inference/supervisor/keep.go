@@ -69,6 +69,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *Pool) watch(ctx context.Context, w *worker) *worker {
 	beats := time.NewTicker(p.cfg.Heartbeat)
 	defer beats.Stop()
+	var again pace
 	for {
 		select {
 		case <-w.gone:
@@ -89,25 +90,58 @@ func (p *Pool) watch(ctx context.Context, w *worker) *worker {
 			w.die(end, err, nil)
 			continue
 		}
-		if !p.due(w) {
-			continue
-		}
-		select {
-		case p.recycle <- struct{}{}:
-			w = p.replace(ctx, w)
+		if why := p.due(w); why != notDue && time.Now().After(again.next) && p.mayReplace() {
+			next := p.replace(ctx, w)
+			again.done(p.cfg, next != w && (why == tooOld || next.ready.Sub(w.ready) > 3*p.cfg.MaxBackoff))
+			w = next
 			<-p.recycle
-		default: // another one is being replaced
 		}
 	}
 }
 
-// due tells whether a worker is too large or too old.
-func (p *Pool) due(w *worker) bool {
-	if p.cfg.MaxAge > 0 && time.Since(w.born) > p.cfg.MaxAge {
+// mayReplace takes the token of who replaces a worker that serves, if nobody has it.
+func (p *Pool) mayReplace() bool {
+	select {
+	case p.recycle <- struct{}{}:
 		return true
+	default:
+		return false
 	}
-	pong := w.pong.Load()
-	return p.cfg.MaxMemory > 0 && pong != nil && pong.RSSBytes > p.cfg.MaxMemory
+}
+
+// pace keeps what helps nothing from being done all the time: to replace a worker by one that is as large, or to try to.
+type pace struct {
+	next  time.Time // not before
+	tries int       // that helped nothing, in a row
+}
+
+func (a *pace) done(cfg Config, helped bool) {
+	if helped {
+		*a = pace{}
+		return
+	}
+	a.next = time.Now().Add(cfg.backoffOf(a.tries))
+	a.tries++
+}
+
+// What is due of a worker that serves.
+type dueTo uint8
+
+const (
+	notDue dueTo = iota
+	tooOld
+	tooLarge
+)
+
+// due tells whether a worker is to be replaced.
+func (p *Pool) due(w *worker) dueTo {
+	if p.cfg.MaxAge > 0 && time.Since(w.born) > p.cfg.MaxAge {
+		return tooOld
+	}
+	if pong := w.pong.Load(); p.cfg.MaxMemory > 0 && pong != nil && pong.RSSBytes > p.cfg.MaxMemory {
+		return tooLarge
+	}
+	return notDue
 }
 
 // replace has another worker take a place, and then ends the one that has it. If no other one can be started, it stays.
@@ -116,7 +150,6 @@ func (p *Pool) replace(ctx context.Context, w *worker) *worker {
 	if err != nil {
 		if ctx.Err() == nil {
 			p.log.Error("a worker that is due cannot be replaced", "error_code", "worker_failed", "worker", w.slot, "cause", err)
-			pause(ctx, p.cfg.Backoff)
 		}
 		return w
 	}
@@ -133,7 +166,7 @@ func (p *Pool) replace(ctx context.Context, w *worker) *worker {
 func (p *Pool) retire(w *worker, end End) {
 	p.mu.Lock()
 	p.remove(w)
-	w.free, w.draining = nil, true
+	w.free, w.draining, w.planned = nil, true, end
 	for _, ln := range w.lanes { // those that nothing uses; the others come back by themselves
 		if len(ln.batch) == 0 {
 			w.free = append(w.free, ln)

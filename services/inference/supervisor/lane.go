@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dougong-io/dougong/services/inference/wire"
@@ -24,7 +25,8 @@ type lane struct {
 	batch []*call // that it carries; the first one's goroutine has the lane
 	rows  int     // of the batch
 
-	full chan struct{} // has it go before the delay of batches is over; one is enough
+	full chan struct{} // closed to have it go before the delay of batches is over
+	goBy time.Time     // when it is
 
 	// Of who has the lane.
 	id     uint64
@@ -37,11 +39,15 @@ type lane struct {
 	call   wire.Call
 	answer wire.Answer
 	looker looker
+	peeked [1]byte
 	shape  [2]int64
+	stale  bool // something was there that was no answer to this call
+	hungUp bool // its worker was replaced for a call whose callers had hung up
 	apart  bool // its calls are to be sent again, each by itself
 
-	interrupts sync.Mutex
-	turn       int // of the one that an interrupt is for
+	interrupts  sync.Mutex
+	turn        int // of the one that an interrupt is for
+	interrupted atomic.Bool
 }
 
 // quick is how long a call goes on before anything is done to hear of a caller that hangs up. Most calls are shorter.
@@ -50,9 +56,21 @@ const quick = 20 * time.Millisecond
 // carry brings a call, which has the lane, and those that go with it, to the worker and back. It reports whether the call is
 // done; if not, the worker has died, and the call waits for another one.
 func (ln *lane) carry(ctx context.Context, c *call) (done bool, err error) {
-	ln.collect()
+	ln.collect(ctx)
+	if err := overdue(ctx, c.deadline); err != nil {
+		c.leave()
+		ln.worker.pool.pass(ln)
+		return true, err
+	}
+	flying := &ln.worker.pool.flying
+	flying.Add(1)
+	defer flying.Add(-1)
 	ln.encode()
-	err = ln.exchange(earlier(c.deadline, ln.begun.Add(quick)))
+	if ln.stale = ln.looker.peek(ln.peeked[:]) > 0; ln.stale {
+		err = fmt.Errorf("%w: it has sent something that nobody asked for", wire.ErrBreach)
+	} else {
+		err = ln.exchange(earlier(c.deadline, ln.begun.Add(quick)))
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && time.Now().Before(c.deadline) {
 		stop := ln.interruptBy(ctx)
 		err = ln.exchange(c.deadline)
@@ -60,8 +78,7 @@ func (ln *lane) carry(ctx context.Context, c *call) (done bool, err error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.leave()
-		pool := ln.worker.pool
-		pool.others.Go(ln.follow)
+		ln.worker.pool.others.Go(ln.follow)
 		if err := ctx.Err(); err != nil {
 			return true, err
 		}
@@ -71,23 +88,25 @@ func (ln *lane) carry(ctx context.Context, c *call) (done bool, err error) {
 		err = ln.settle(c)
 	}
 	if err != nil {
-		ln.lose(err)
+		cause := err
+		ln.worker.pool.others.Go(func() { ln.lose(cause) }) // it may have to wait for the kernel, and c's caller must not
 		return false, nil
 	}
 	return !ln.worker.pool.giveBack(ln), c.err
 }
 
 // collect waits for others that may go with a batch that is not full.
-func (ln *lane) collect() {
+func (ln *lane) collect(ctx context.Context) {
 	p := ln.worker.pool
 	if ln.full == nil {
 		return
 	}
-	delay := time.NewTimer(p.cfg.Batch.Delay)
+	delay := time.NewTimer(time.Until(ln.goBy))
 	defer delay.Stop()
 	select {
 	case <-ln.full:
 	case <-delay.C:
+	case <-ctx.Done():
 	case <-ln.worker.gone:
 	}
 	p.mu.Lock()
@@ -98,18 +117,39 @@ func (ln *lane) collect() {
 	ln.full = nil
 }
 
+// overdue is why nobody waits for a call any more.
+func overdue(ctx context.Context, deadline time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// cancelTakes is how long a worker may take to end a call that it was told to.
+const cancelTakes = 500 * time.Millisecond
+
 // follow goes on when the caller of the call that had the lane has left: for the others of its batch, and to see whether the
 // worker ever ends it.
 func (ln *lane) follow() {
 	w := ln.worker
-	err := ln.exchange(ln.until)
+	err := os.ErrDeadlineExceeded
+	for errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(ln.until) && ln.awaited() {
+		err = ln.exchange(earlier(ln.until, time.Now().Add(quick)))
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.cancel(ln.id)
-		err = ln.exchange(later(ln.until, ln.begun.Add(w.pool.cfg.HangAfter)))
+		err = ln.exchange(later(time.Now().Add(cancelTakes), ln.begun.Add(w.pool.cfg.HangAfter)))
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("a call has gone on for %v, and nobody waits for it any more", time.Since(ln.begun).Round(time.Millisecond))
-		w.die(EndHung, err, ln)
+		guilty := ln
+		if time.Now().Before(ln.until) { // its callers hung up: it might have ended in time
+			guilty, ln.hungUp = nil, true
+		}
+		w.die(EndHung, err, guilty)
 	} else if err == nil {
 		err = ln.settle(nil)
 	}
@@ -118,6 +158,11 @@ func (ln *lane) follow() {
 		return
 	}
 	w.pool.giveBack(ln)
+}
+
+// awaited tells whether anyone waits for the batch.
+func (ln *lane) awaited() bool {
+	return slices.ContainsFunc(ln.batch, func(c *call) bool { return !c.gone() })
 }
 
 // interruptBy has the end of ctx end what waits on the lane, until stop is called.
@@ -130,6 +175,7 @@ func (ln *lane) interruptBy(ctx context.Context) (stop func()) {
 		ln.interrupts.Lock()
 		defer ln.interrupts.Unlock()
 		if ln.turn == turn {
+			ln.interrupted.Store(true) // for who sets another deadline after this
 			_ = ln.file.SetDeadline(time.Unix(1, 0))
 		}
 	})
@@ -137,6 +183,7 @@ func (ln *lane) interruptBy(ctx context.Context) (stop func()) {
 		if !cancel() { // it runs, or has run: after this it does nothing
 			ln.interrupts.Lock()
 			ln.turn++
+			ln.interrupted.Store(false)
 			ln.interrupts.Unlock()
 		}
 	}
@@ -197,6 +244,9 @@ func (ln *lane) exchange(until time.Time) error {
 	if err := ln.file.SetDeadline(until); err != nil {
 		return err
 	}
+	if ln.interrupted.Load() {
+		return os.ErrDeadlineExceeded
+	}
 	if ln.sent < len(ln.frame) {
 		n, err := ln.file.Write(ln.frame[ln.sent:])
 		ln.sent += n
@@ -213,6 +263,7 @@ func (ln *lane) exchange(until time.Time) error {
 			total := wire.HeaderBytes + int(h.Length)
 			switch {
 			case h.ID != ln.id:
+				ln.stale = h.ID < ln.id // it is an earlier call's, once more
 				return fmt.Errorf("%w: %v answers call %d, asked was call %d", wire.ErrBreach, h.Type, h.ID, ln.id)
 			case len(ln.in) > total:
 				return fmt.Errorf("%w: %d bytes follow the answer", wire.ErrBreach, len(ln.in)-total)
@@ -224,7 +275,10 @@ func (ln *lane) exchange(until time.Time) error {
 		}
 		ln.in = slices.Grow(ln.in, 512)
 		room := ln.in[len(ln.in):cap(ln.in)]
-		n, err := ln.looker.look(room), error(nil)
+		n, err := 0, error(nil)
+		if ln.worker.pool.flying.Load() == 1 { // who looks beside others takes their processor
+			n = ln.looker.look(room)
+		}
 		if n == 0 {
 			n, err = ln.file.Read(room)
 		}

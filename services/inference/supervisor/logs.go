@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type logLines struct {
 }
 
 func (l *logLines) add(line string) {
+	if line = colours.ReplaceAllString(line, ""); line == "" {
+		return
+	}
 	now := time.Now()
 	l.mu.Lock()
 	if now.Sub(l.second) >= time.Second {
@@ -64,6 +68,9 @@ func (l *logLines) add(line string) {
 		l.worker.log.Log(context.Background(), level, "worker says", slog.String("line", line))
 	}
 }
+
+// colours are for terminals, which a log is not.
+var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // isCrash tells whether a line is the first that a Go program says when it crashes.
 func isCrash(line string) bool {

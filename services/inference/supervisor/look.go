@@ -9,6 +9,7 @@ import (
 // looker looks for an answer a while before it sleeps for it. To wake up a goroutine that sleeps for a socket takes longer than
 // a small model takes to answer. It looks only where the last answer came soon, and after hopeless failures in a row it rests.
 type looker struct {
+	looks  bool
 	soon   bool // the last answer did
 	failed int  // in a row; counts on while it rests
 	peek   func(p []byte) int
@@ -22,16 +23,13 @@ const (
 
 // newLooker looks where another processor can answer meanwhile.
 func newLooker(f *os.File) looker {
-	if runtime.GOMAXPROCS(0) == 1 {
-		return looker{}
-	}
-	return looker{peek: peeker(f)}
+	return looker{looks: runtime.GOMAXPROCS(0) > 1, peek: peeker(f)}
 }
 
 // look reads what comes within lookFor, if that is likely; 0 if nothing did.
 func (l *looker) look(p []byte) int {
 	switch {
-	case l.peek == nil:
+	case !l.looks:
 		return 0
 	case l.failed >= hopeless+rest:
 		l.failed = 0

@@ -37,6 +37,7 @@ type Pool struct {
 	ready      []*worker
 	queue      []*call // that no lane carries yet, in order
 	alone      []*call // that were with a worker when it died, in order: each goes to a worker that does nothing else
+	left       int     // of both, calls whose callers have left
 	alonefor   *worker // that does nothing else
 	uses       uint64  // of workers
 	collecting *lane   // whose batch may still grow
@@ -44,6 +45,8 @@ type Pool struct {
 	ended      error // why the last worker is gone that is
 	restarts   int64
 
+	answered atomic.Int64  // when the last call or batch was, in Unix nanoseconds
+	flying   atomic.Int32  // calls and batches that a caller carries
 	datatype atomic.Uint32 // of rows, as the workers take them
 
 	changed chan struct{} // the number of workers that are ready has
@@ -112,13 +115,19 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) close() {
 	p.limit.Close()
 	p.mu.Lock()
-	waiting := append(p.alone, p.queue...)
-	p.alone, p.queue, p.closed = nil, nil, true
+	defer p.mu.Unlock()
+	p.closed = true
+	p.refuseAll()
+}
+
+// refuseAll answers all that wait. The lock is held.
+func (p *Pool) refuseAll() {
 	err := p.unavailable()
-	p.mu.Unlock()
-	for _, c := range waiting {
+	for _, c := range slices.Concat(p.alone, p.queue) {
+		c.queued = false
 		c.finish(err)
 	}
+	p.alone, p.queue, p.left = nil, nil, 0
 }
 
 // unavailable is why there is no worker. The lock is held.
@@ -174,7 +183,7 @@ func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, pro
 		c.trace, c.span, c.flags = p.deps.Trace(ctx)
 	}
 	var known content
-	if p.suspects.known.Load() > 0 {
+	if p.suspects.known.Load() > 0 && !probe {
 		known = p.contentOf(rows)
 		refused, suspect := p.suspects.look(known, time.Now())
 		if refused != nil {
@@ -189,7 +198,9 @@ func (p *Pool) send(ctx context.Context, answers, rows []float64, count int, pro
 	for {
 		w, err := c.await(ctx)
 		if err != nil {
-			p.abandon(c)
+			if waited := p.abandon(c); waited && probe {
+				err = errBusy
+			}
 			return err
 		}
 		if w.lane == nil {
@@ -234,18 +245,18 @@ func (p *Pool) enter(c *call) error {
 	}
 	switch ln := p.collecting; {
 	case c.lone:
-		p.alone = append(p.alone, c)
+		p.alone = append(p.alone, p.enqueue(c)...)
 	case c.probe:
-		p.queue = slices.Insert(p.queue, 0, c)
+		p.queue = slices.Insert(p.queue, 0, p.enqueue(c)...)
 	case ln != nil && p.joins(ln, c):
 		ln.batch, ln.rows = append(ln.batch, c), ln.rows+c.count
-		if ln.rows >= p.cfg.Batch.Rows {
+		if ln.rows >= p.cfg.Batch.Rows || p.goBy(c).Before(ln.goBy) {
 			p.collecting = nil
 			close(ln.full)
 		}
 		return nil
 	default:
-		p.queue = append(p.queue, c)
+		p.queue = append(p.queue, p.enqueue(c)...)
 	}
 	p.assign()
 	return nil
@@ -256,24 +267,36 @@ func (p *Pool) joins(ln *lane, c *call) bool {
 	return !c.single && ln.rows+c.count <= p.cfg.Batch.Rows && !ln.batch[0].single
 }
 
+// goBy is how long a call waits for others at most: the delay of batches, or half of the time that it has.
+func (p *Pool) goBy(c *call) time.Time {
+	now := time.Now()
+	return now.Add(min(p.cfg.Batch.Delay, c.deadline.Sub(now)/2))
+}
+
 // assign gives lanes that are free to calls that wait. The lock is held.
 func (p *Pool) assign() {
 	for len(p.alone) > 0 {
 		c := p.alone[0]
 		if c.gone() {
-			p.alone = p.alone[1:]
+			p.take(&p.alone)
 			continue
 		}
 		if p.tooRisky(c) {
+			if p.alonefor != nil && p.alonefor.busy() == 0 { // others may have it meanwhile
+				p.alonefor = nil
+			}
 			break
 		}
-		if p.alonefor == nil {
-			p.alonefor = p.leastBusy(nil, false, false)
+		if w := p.leastBusy(nil, false, false); p.alonefor == nil || p.alonefor.busy() > 0 && !p.alonefor.lonely && w != nil && w.busy() == 0 {
+			p.alonefor = w
 		}
 		if p.alonefor == nil || p.alonefor.busy() > 0 {
 			break
 		}
-		p.alone = p.alone[1:]
+		if c = p.take(&p.alone); c == nil {
+			break
+		}
+		p.alonefor.lonely = true
 		c.wake <- wake{p.hand(p.alonefor, c)}
 	}
 	if len(p.alone) == 0 && p.alonefor != nil && p.alonefor.busy() == 0 {
@@ -284,18 +307,21 @@ func (p *Pool) assign() {
 		if w == nil {
 			return
 		}
-		c := p.queue[0]
-		p.queue = p.queue[1:]
-		if c.gone() {
-			continue
+		c := p.take(&p.queue)
+		if c == nil {
+			return
 		}
 		ln := p.hand(w, c)
 		for len(p.queue) > 0 && p.joins(ln, p.queue[0]) {
-			ln.batch, ln.rows = append(ln.batch, p.queue[0]), ln.rows+p.queue[0].count
-			p.queue = p.queue[1:]
+			if next := p.take(&p.queue); next != nil && p.joins(ln, next) {
+				ln.batch, ln.rows = append(ln.batch, next), ln.rows+next.count
+			} else if next != nil {
+				p.queue = slices.Insert(p.queue, 0, p.enqueue(next)...)
+				break
+			}
 		}
 		if p.cfg.Batch.Delay > 0 && ln.rows < p.cfg.Batch.Rows && p.collecting == nil && !c.single {
-			p.collecting, ln.full = ln, make(chan struct{})
+			p.collecting, ln.full, ln.goBy = ln, make(chan struct{}), p.goBy(c)
 		}
 		c.wake <- wake{ln}
 	}
@@ -335,6 +361,7 @@ func (p *Pool) giveBack(ln *lane) (again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	again, ln.apart = ln.apart, false
+	p.answered.Store(time.Now().UnixNano())
 	if again {
 		for _, c := range ln.batch {
 			c.single = true
@@ -346,10 +373,17 @@ func (p *Pool) giveBack(ln *lane) (again bool) {
 	return again
 }
 
+// pass frees a lane whose first call is not sent.
+func (p *Pool) pass(ln *lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.release(ln, ln.batch)
+}
+
 // release frees a lane, and queues again what it did not carry. The lock is held.
 func (p *Pool) release(ln *lane, rest []*call) {
 	rest = slices.DeleteFunc(slices.Clone(rest), (*call).gone)
-	p.queue = slices.Insert(p.queue, 0, rest...)
+	p.queue = slices.Insert(p.queue, 0, p.enqueue(rest...)...)
 	w := ln.worker
 	clear(ln.batch)
 	ln.batch, ln.rows = ln.batch[:0], 0
@@ -357,6 +391,13 @@ func (p *Pool) release(ln *lane, rest []*call) {
 	case <-w.gone:
 	default:
 		w.free = append(w.free, ln)
+	}
+	if w.busy() == 0 {
+		w.lonely = false
+	}
+	if p.closed {
+		p.refuseAll()
+		return
 	}
 	if w.draining && w.busy() == 0 {
 		select {
@@ -376,22 +417,34 @@ func (p *Pool) bereave(ln *lane) {
 	batch := ln.batch
 	ln.batch = nil
 	guilty := w.guilty == ln && len(batch) == 1
-	innocent := w.guilty != nil && w.guilty != ln || w.end == EndStopped || w.end == EndRecycled
+	innocent := w.end == EndHung && w.guilty != ln || w.end == EndStopped || w.end == EndRecycled
 	proven := guilty || w.lone
 	p.mu.Unlock()
+	innocent = innocent || ln.sent == 0 || ln.stale // what has not arrived kills nobody, nor do others' answers
+	if ln.hungUp {                                  // nobody can tell whether it would have ended: if it goes on again, when it is alone, it counts
+		for _, c := range batch {
+			if c.to > c.from {
+				p.suspects.blame(contentOf(ln.frame[c.from:c.to]), struck*btoi(c.lone), w.cause.Error(), now)
+			}
+		}
+		return
+	}
 	if innocent {
 		for _, c := range batch {
 			p.observer.Retried()
-			p.sendAgain(c, false, time.Time{})
+			p.sendAgain(c, false, 0, time.Time{})
 		}
 		return
 	}
 	blame, cause := w.sentence()
 	for _, c := range batch {
 		switch {
+		case c.probe:
+			c.finish(fmt.Errorf("%w: %s", ErrDied, cause))
+			continue
 		case c.to == c.from: // it was not sent
 		case proven:
-			refused := p.suspects.blame(contentOf(ln.frame[c.from:c.to]), c.blame+blame, cause, now)
+			refused := p.suspects.blame(contentOf(ln.frame[c.from:c.to]), p.blameOf(c)+blame, cause, now)
 			if refused == nil {
 				break
 			}
@@ -401,24 +454,40 @@ func (p *Pool) bereave(ln *lane) {
 			continue
 		case c.gone(): // it does not come back to be cleared
 			p.suspects.blame(contentOf(ln.frame[c.from:c.to]), 0, cause, now)
-		default:
-			c.blame += blame
 		}
 		p.observer.Retried()
 		var careful time.Time
 		if blame >= crashed { // the last worker is not risked, if another is there soon
 			careful = earlier(now.Add(replacedWithin), now.Add(c.deadline.Sub(now)/2))
 		}
-		p.sendAgain(c, true, careful)
+		if proven { // the quarantine has it in its books
+			p.sendAgain(c, true, 0, careful)
+		} else {
+			p.sendAgain(c, true, blame, careful)
+		}
 	}
+}
+
+// blameOf is what a call is blamed with for workers that died while they had it and others.
+func (p *Pool) blameOf(c *call) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.blame
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // replacedWithin is longer than it takes to have another worker, as a rule.
 const replacedWithin = time.Second
 
 // sendAgain queues a call whose worker has died: by itself, to a worker that does nothing else, if it may have been the cause,
-// and until then, if it is set, not to the only worker that is left.
-func (p *Pool) sendAgain(c *call, suspect bool, careful time.Time) {
+// and until careful, if that is set, not to the only worker that is left.
+func (p *Pool) sendAgain(c *call, suspect bool, blame int, careful time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.gone() {
@@ -430,7 +499,8 @@ func (p *Pool) sendAgain(c *call, suspect bool, careful time.Time) {
 	}
 	if suspect {
 		c.lone, c.careful = true, careful
-		p.alone = append(p.alone, c)
+		c.blame += blame
+		p.alone = append(p.alone, p.enqueue(c)...)
 		if p.tooRisky(c) {
 			time.AfterFunc(time.Until(careful), func() {
 				p.mu.Lock()
@@ -439,7 +509,7 @@ func (p *Pool) sendAgain(c *call, suspect bool, careful time.Time) {
 			})
 		}
 	} else {
-		p.queue = slices.Insert(p.queue, 0, c)
+		p.queue = slices.Insert(p.queue, 0, p.enqueue(c)...)
 	}
 	p.assign()
 }
@@ -449,16 +519,21 @@ func (p *Pool) tooRisky(c *call) bool {
 	return len(p.ready) < min(2, p.cfg.Workers) && time.Now().Before(c.careful)
 }
 
-// abandon is for a call whose caller leaves while it waits.
-func (p *Pool) abandon(c *call) {
+// abandon is for a call whose caller leaves while it waits. It reports whether no worker had it.
+func (p *Pool) abandon(c *call) (waited bool) {
 	c.leave()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	same := func(other *call) bool { return other == c }
-	if c.blame > 0 && slices.ContainsFunc(p.alone, same) {
-		p.suspects.blame(p.contentOf(c.rows), 0, "a worker died with it and with others", time.Now())
+	if c.queued {
+		if c.lone && c.blame > 0 {
+			p.suspects.blame(p.contentOf(c.rows), 0, "a worker died with it and with others", time.Now())
+		}
+		if p.left++; p.left > 16 && p.left > (len(p.queue)+len(p.alone))/2 {
+			gone := func(c *call) bool { return c.gone() }
+			p.queue, p.alone, p.left = slices.DeleteFunc(p.queue, gone), slices.DeleteFunc(p.alone, gone), 0
+		}
+		return true
 	}
-	p.queue, p.alone = slices.DeleteFunc(p.queue, same), slices.DeleteFunc(p.alone, same)
 	select {
 	case w := <-c.wake:
 		if w.lane != nil { // it was given one in this moment
@@ -469,18 +544,42 @@ func (p *Pool) abandon(c *call) {
 		}
 	default:
 	}
+	return false
+}
+
+// enqueue has calls wait. The lock is held.
+func (p *Pool) enqueue(calls ...*call) []*call {
+	for _, c := range calls {
+		c.queued = true
+	}
+	return calls
+}
+
+// take is the first call of a queue whose caller has not left, nil if there is none. The lock is held.
+func (p *Pool) take(queue *[]*call) *call {
+	for len(*queue) > 0 {
+		c := (*queue)[0]
+		(*queue)[0] = nil
+		*queue = (*queue)[1:]
+		c.queued = false
+		if !c.gone() {
+			return c
+		}
+		p.left = max(0, p.left-1)
+	}
+	return nil
 }
 
 // join has a worker serve.
 func (p *Pool) join(w *worker) {
 	p.mu.Lock()
+	w.ready = time.Now()
 	select {
 	case <-w.gone: // in this moment
 		p.mu.Unlock()
 		return
 	default:
 	}
-	w.ready = time.Now()
 	w.free = append(w.free[:0], w.lanes...)
 	p.ready = append(p.ready, w)
 	n := len(p.ready)
@@ -503,17 +602,7 @@ func (p *Pool) remove(w *worker) {
 		p.collecting = nil
 	}
 	if len(p.ready) < n && len(p.ready) == 0 && p.model.FailFast {
-		p.turnAway()
-	}
-}
-
-// turnAway answers all that wait, which others can serve.
-func (p *Pool) turnAway() {
-	waiting := append(p.alone, p.queue...)
-	p.alone, p.queue = nil, nil
-	err := p.unavailable()
-	for _, c := range waiting {
-		c.finish(err)
+		p.refuseAll() // others can serve them
 	}
 }
 

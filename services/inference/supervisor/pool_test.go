@@ -81,6 +81,15 @@ var adder = Model{
 
 func newPool(t *testing.T, cfg Config, mode string, model Model, rules ...fault.Rule) *running {
 	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return poolOf(t, cfg, Command{Path: program, Env: []string{"DOUGONG_TEST_WORKER=" + mode}}, model, rules...)
+}
+
+func poolOf(t *testing.T, cfg Config, command Command, model Model, rules ...fault.Rule) *running {
+	t.Helper()
 	ceiling := fault.DefaultConfig()
 	ceiling.Ceiling.Lifetime = fault.Forever
 	set, err := fault.New(ceiling)
@@ -94,13 +103,7 @@ func newPool(t *testing.T, cfg Config, mode string, model Model, rules ...fault.
 		}
 	}
 	r := &running{t: t, log: new(lines), seen: new(counts)}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Pool, err = New(cfg, Command{Path: program, Env: []string{"DOUGONG_TEST_WORKER=" + mode}}, model, Deps{
-		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Observer: r.seen, Faults: set,
-	})
+	r.Pool, err = New(cfg, command, model, Deps{Log: slog.New(slog.NewJSONHandler(r.log, nil)), Observer: r.seen, Faults: set})
 	if err != nil {
 		t.Fatal(err)
 	}

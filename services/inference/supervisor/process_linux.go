@@ -43,12 +43,12 @@ func (p *process) endLogs() {
 	<-p.logsDone
 }
 
-// kill ends the process, whatever it does. Who waits for ended knows that it has.
+// kill ends the process and those that it has started, whatever they do. Who waits for ended knows that it has.
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.dead {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL) // ESRCH: it has ended
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // ESRCH: it has ended
 	}
 }
 
@@ -98,8 +98,8 @@ func (s *spawner) close() {
 	<-s.done
 }
 
-// spawn starts a worker. stopped is called when a signal has stopped the process, line with each line that it prints.
-func (s *spawner) spawn(c Command, lanes int, model *os.File, stopped func(), line func(string)) (*process, error) {
+// spawn starts a worker. on tells what happens to it.
+func (s *spawner) spawn(c Command, lanes int, model *os.File, on events) (*process, error) {
 	path, err := exec.LookPath(c.Path)
 	if err != nil {
 		return nil, err
@@ -168,14 +168,14 @@ func (s *spawner) spawn(c Command, lanes int, model *os.File, stopped func(), li
 	p.logs, p.logsDone = logs, make(chan struct{})
 	go func() {
 		defer close(p.logsDone)
-		readLines(logs, line)
+		readLines(logs, on.line)
 	}()
-	go p.wait(stopped) // ends with the process; who needs that waits for ended
+	go p.wait(on) // ends with the process; who needs that waits for ended
 	return p, nil
 }
 
 // wait reaps the process. A signal that stops it is told too: nothing else would tell for as long as heartbeats may take.
-func (p *process) wait(stopped func()) {
+func (p *process) wait(on events) {
 	for {
 		var status syscall.WaitStatus
 		_, err := syscall.Wait4(p.pid, &status, syscall.WUNTRACED, nil)
@@ -183,13 +183,15 @@ func (p *process) wait(stopped func()) {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case err == nil && status.Stopped():
-			stopped()
+			on.stopped()
 			continue
 		}
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // what it has started, and left behind
 		p.mu.Lock()
 		p.dead, p.status = true, status
 		p.mu.Unlock()
 		close(p.reaped)
+		on.reaped() // its sockets may be open still: a process of its own may have them
 		p.endLogs()
 		close(p.ended)
 		return
@@ -260,8 +262,8 @@ func reopen(f *os.File) (*os.File, error) { return os.Open(fmt.Sprintf("/proc/se
 // peeker reads what is there, without waiting; 0 if that is nothing, or an error, which a read will tell.
 func peeker(f *os.File) func(p []byte) int {
 	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil
+	if err != nil { // it is closed
+		return func([]byte) int { return 0 }
 	}
 	var (
 		into []byte

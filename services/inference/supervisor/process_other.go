@@ -30,10 +30,10 @@ func newSpawner() *spawner { return &spawner{} }
 
 func (s *spawner) close() {}
 
-func (s *spawner) spawn(Command, int, *os.File, func(), func(string)) (*process, error) {
+func (s *spawner) spawn(Command, int, *os.File, events) (*process, error) {
 	return nil, errOnlyLinux
 }
 
 func memoryFile([]byte) (*os.File, error) { return nil, errOnlyLinux }
 
-func peeker(*os.File) func([]byte) int { return nil }
+func peeker(*os.File) func([]byte) int { return func([]byte) int { return 0 } }

@@ -44,7 +44,7 @@ func (p *Pool) Status() Status {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Waiting, s.Restarts = len(p.queue)+len(p.alone), p.restarts
+	s.Waiting, s.Restarts = len(p.queue)+len(p.alone)-p.left, p.restarts
 	if p.ended != nil {
 		s.LastEnd = p.ended.Error()
 	}

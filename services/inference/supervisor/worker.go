@@ -38,6 +38,8 @@ type worker struct {
 	lanes    []*lane
 	free     []*lane
 	draining bool
+	planned  End    // of one that is draining
+	lonely   bool   // it has a call that must be alone
 	used     uint64 // when it was last, as Pool.uses counts
 	lone     bool   // it died with one call
 	guilty   *lane  // whose call it died of, if that is known
@@ -53,6 +55,13 @@ type worker struct {
 	cause error
 }
 
+// events are what a process tells.
+type events struct {
+	stopped func()            // a signal has stopped it
+	reaped  func()            // it has ended
+	line    func(line string) // it has printed one
+}
+
 // endLost is an end of which the process itself will tell more.
 const endLost = Ends
 
@@ -65,6 +74,9 @@ func (w *worker) die(end End, cause error, guilty *lane) {
 	w.once.Do(func() {
 		p := w.pool
 		p.mu.Lock()
+		if end == endLost && w.draining { // as it was told to
+			end = w.planned
+		}
 		w.end, w.cause, w.guilty = end, cause, guilty
 		carried := 0
 		for _, ln := range w.lanes {
@@ -114,6 +126,9 @@ func (w *worker) sentence() (blame int, cause string) {
 	if s := w.proc.status; s.Signaled() && (s.Signal() == syscall.SIGKILL || s.Signal() == syscall.SIGTERM || s.Signal() == syscall.SIGINT) {
 		return struck, w.proc.describe()
 	}
+	if last := w.lines.last(); last != "" {
+		return crashed, w.proc.describe() + "; its last words: " + last
+	}
 	return crashed, w.proc.describe()
 }
 
@@ -131,7 +146,7 @@ func (w *worker) failure(f *wire.Failure) error {
 }
 
 // start spawns a worker and has it prove itself. On an error nothing is left of it.
-func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
+func (p *Pool) start(ctx context.Context, slot int) (*worker, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StartTimeout)
 	defer cancel()
 	if p.points.start.On() {
@@ -139,12 +154,16 @@ func (p *Pool) start(ctx context.Context, slot int) (w *worker, err error) {
 			return nil, fmt.Errorf("worker %s cannot be started: %w", p.command.Path, err)
 		}
 	}
-	w = &worker{pool: p, slot: slot, born: time.Now(), gone: make(chan struct{}), idle: make(chan struct{}, 1)}
+	w := &worker{pool: p, slot: slot, born: time.Now(), gone: make(chan struct{}), idle: make(chan struct{}, 1)}
 	w.log = p.log.With("worker", slot)
 	w.lines = &logLines{worker: w}
-	stopped := func() { w.die(EndSilent, errors.New("a signal has stopped it"), nil) }
-	spawned := make(chan struct{})
-	w.proc, err = p.spawner.spawn(p.command, p.cfg.Lanes, p.bytes, func() { <-spawned; stopped() }, func(line string) { <-spawned; w.lines.add(line) })
+	spawned := make(chan struct{}) // w is whole
+	var err error
+	w.proc, err = p.spawner.spawn(p.command, p.cfg.Lanes, p.bytes, events{
+		stopped: func() { <-spawned; w.die(EndSilent, errors.New("a signal has stopped it"), nil) },
+		reaped:  func() { <-spawned; w.die(endLost, errors.New(w.proc.describe()), nil) },
+		line:    func(line string) { <-spawned; w.lines.add(line) },
+	})
 	if err != nil {
 		close(spawned)
 		return nil, fmt.Errorf("worker %s cannot be started: %w", p.command.Path, err)
@@ -180,10 +199,16 @@ func (w *worker) failed(err error) error {
 	if _, ok := errors.AsType[*wire.Failure](err); !ok && w.cause != nil {
 		err = w.cause
 	}
-	if last := w.lines.last(); last != "" {
-		return fmt.Errorf("%w; %s; its last words: %s", err, w.proc.describe(), last)
+	if _, said := errors.AsType[*wire.Failure](err); said {
+		return err
 	}
-	return fmt.Errorf("%w; %s", err, w.proc.describe())
+	if w.proc.status.Exited() { // else it was us
+		err = fmt.Errorf("%w; %s", err, w.proc.describe())
+	}
+	if last := w.lines.last(); last != "" {
+		err = fmt.Errorf("%w; its last words: %s", err, last)
+	}
+	return err
 }
 
 // introduce shakes hands and has the model loaded.

@@ -1,18 +1,21 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dougong-io/dougong/services/inference/wire"
+	sdk "github.com/dougong-io/dougong/services/inference/worker"
 )
 
 // The test binary is a worker when it is started as one. Its model adds the two numbers of a row; what it does beside that
@@ -53,7 +56,14 @@ var (
 func serve(mode string) int {
 	control := os.NewFile(3, "control")
 	lanes, _ := strconv.Atoi(os.Getenv("DOUGONG_WORKER_LANES"))
+	mode, file, _ := strings.Cut(mode, " ")
 	switch mode {
+	case "forks": // a child that keeps the sockets
+		if _, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "20"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2, 3, 4, 5}}); err != nil {
+			panic(err)
+		}
+	case "stalls", "aborts":
+		return sdk.Serve(engine{mode, file}, sdk.Options{Name: mode})
 	case "exits":
 		fmt.Fprintln(os.Stderr, "no such device")
 		return 7
@@ -217,4 +227,54 @@ func serveLane(mode string, lane *os.File) {
 		}
 		lane.Write(answer.Append(nil, id))
 	}
+}
+
+// engine adds as well. It stalls while a file is there, or aborts where it is asked for much memory, which is before a frame
+// has arrived.
+type engine struct{ mode, file string }
+
+func (e engine) Load(context.Context, wire.Load, *os.File) (sdk.Model, wire.Loaded, error) {
+	return e, wire.Loaded{
+		Inputs:   []wire.Spec{{Name: "in", Datatype: wire.FP32, Shape: []int64{-1, 2}}},
+		Outputs:  []wire.Spec{{Name: "out", Datatype: wire.FP32, Shape: []int64{-1, 1}}},
+		Parallel: true,
+	}, nil
+}
+func (e engine) NewLane() (sdk.Lane, error) { return &engineLane{engine: e}, nil }
+func (engine) Memory() sdk.Memory           { return sdk.Memory{} }
+func (engine) Close() error                 { return nil }
+
+type engineLane struct {
+	engine
+	calls int
+}
+
+func (l *engineLane) Buffer(n int) []byte {
+	if l.mode == "aborts" && n > 1<<20 {
+		syscall.Kill(os.Getpid(), syscall.SIGABRT)
+		time.Sleep(time.Minute)
+	}
+	return make([]byte, n)
+}
+
+func (l *engineLane) Close() {}
+
+func (l *engineLane) Call(_ context.Context, call *wire.Call, a *sdk.Answer) error {
+	l.calls++
+	for l.mode == "stalls" && l.calls > 1 { // the golden row at the start is answered
+		if _, err := os.Stat(l.file); err != nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	in := call.Inputs[0]
+	out, err := a.Space("out", wire.FP32, []int64{in.Shape[0], 1})
+	if err != nil {
+		return err
+	}
+	for i := range int(in.Shape[0]) {
+		x := math.Float32frombits(binary.LittleEndian.Uint32(in.Data[8*i:])) + math.Float32frombits(binary.LittleEndian.Uint32(in.Data[8*i+4:]))
+		binary.LittleEndian.PutUint32(out[4*i:], math.Float32bits(x))
+	}
+	return nil
 }

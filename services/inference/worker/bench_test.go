@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		}
 	}
 	b.Run("worker", func(b *testing.B) { ask(b, spin{}) })
-	b.Run("worker, asked by one who looks for the answer", func(b *testing.B) { ask(b, newSpin(0)) })
+	b.Run("worker, asked by one who looks for the answer", func(b *testing.B) { ask(b, newSpin(0, new(atomic.Int32))) })
 	b.Run("in process", func(b *testing.B) {
 		l := &lane{engine: &echoLane{&echo{}}, max: 1 << 20, calls: &(&worker{}).calls}
 		b.ReportAllocs()

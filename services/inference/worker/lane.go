@@ -60,7 +60,9 @@ func (l *lane) run() error {
 		} else if err := l.call.Parse(body); err != nil {
 			return err
 		} else {
+			l.spin.active.Add(1)
 			frame = l.serve(h.ID)
+			l.spin.active.Add(-1)
 		}
 		if _, err := l.socket.Write(frame); err != nil {
 			return nil // nobody waits for it any more

@@ -84,6 +84,7 @@ type worker struct {
 	control socket
 	exit    chan int // the first reason to end
 	calls   atomic.Uint64
+	active  atomic.Int32 // lanes in a call, or looking for one
 
 	writing sync.Mutex // held while a frame is written to control
 
@@ -273,7 +274,7 @@ func (w *worker) take(load wire.Load) (model Model, loaded wire.Loaded, lanes []
 		if err != nil {
 			return nil, loaded, nil, fmt.Errorf("lane: %w", err)
 		}
-		lanes = append(lanes, &lane{socket: socket(fd), engine: l, max: w.max, turn: turn, spin: newSpin(w.options.Spin), log: w.options.Log, calls: &w.calls})
+		lanes = append(lanes, &lane{socket: socket(fd), engine: l, max: w.max, turn: turn, spin: newSpin(w.options.Spin, &w.active), log: w.options.Log, calls: &w.calls})
 	}
 	return model, loaded, lanes, nil
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 // between, sleeps.
 type spin struct {
 	most   time.Duration // 0: never
+	active *atomic.Int32 // lanes that look or are in a call: who looks beside one takes its processor
 	soon   bool          // the last read waited for less than twice most
 	failed int           // in a row; counts on while it rests
 }
@@ -22,14 +24,14 @@ const (
 )
 
 // newSpin spins where another processor can send meanwhile.
-func newSpin(most time.Duration) spin {
+func newSpin(most time.Duration, active *atomic.Int32) spin {
 	if most == 0 {
 		most = spinFor
 	}
 	if most < 0 || runtime.GOMAXPROCS(0) == 1 {
 		most = 0
 	}
-	return spin{most: most}
+	return spin{most: most, active: active}
 }
 
 // read is from.Read after some looking.
@@ -43,20 +45,29 @@ func (s *spin) read(from socket, p []byte) (int, error) {
 		s.failed = 0
 		fallthrough
 	case s.soon && s.failed < hopeless:
-		for {
-			if n := from.look(p); n > 0 {
-				s.failed = 0
-				return n, nil
-			}
-			if time.Since(began) > s.most {
-				break
-			}
+		if n := s.look(from, p, began); n > 0 {
+			return n, nil
 		}
-		s.failed++
 	case s.failed >= hopeless:
 		s.failed++
 	}
 	n, err := from.Read(p)
 	s.soon = time.Since(began) < 2*s.most
 	return n, err
+}
+
+// look looks for as long as it may.
+func (s *spin) look(from socket, p []byte, began time.Time) int {
+	defer s.active.Add(-1)
+	if s.active.Add(1) > 1 {
+		return 0
+	}
+	for time.Since(began) <= s.most {
+		if n := from.look(p); n > 0 {
+			s.failed = 0
+			return n
+		}
+	}
+	s.failed++
+	return 0
 }
