@@ -30,7 +30,7 @@ check: ## formatting, vet, linters, arch rules, race detector, tidy modules, kno
 nightly: ## the same tests longer: race detector over everything, the cluster, workers that die, each fuzz target for minutes
 	@for m in $(MODULES); do echo "== go test -race: $$m"; (cd $$m && go test -race -count=3 ./...); done
 	@DOUGONG_LONG=1 $(MAKE) test-cluster
-	@$(MAKE) chaos-workers
+	@DOUGONG_SOAK=30m $(MAKE) chaos-workers
 	@$(MAKE) fuzz FUZZTIME=$${FUZZTIME:-5m}
 
 .PHONY: fuzz
@@ -81,7 +81,7 @@ bench-worker: ## ONNX Runtime in a worker process beside the same library in thi
 
 .PHONY: chaos-workers
 chaos-workers: ## have workers die under load in each known way, 100 times each (30 minutes)
-	@scripts/onnx.sh >/dev/null && DOUGONG_LONG=1 go test -count=1 -v -timeout 80m ./test/workers
+	@scripts/onnx.sh >/dev/null && DOUGONG_LONG=1 go test -count=1 -v -timeout 100m ./test/workers
 
 .PHONY: bench-load
 bench-load: ## `dougong load` beside wrk, fortio and ghz: client CPU a request, memory, and who sees a stall (needs wrk)
