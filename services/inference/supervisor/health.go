@@ -49,11 +49,13 @@ func (p *Pool) probes(ctx context.Context) {
 		case errors.Is(err, errBusy) && time.Since(later(answered, time.Unix(0, p.answered.Load()))) < 2*p.cfg.Probe+p.cfg.HangAfter:
 			// No news yet: each worker computes, and a worker that hangs is replaced.
 			p.setHealth(p.health.Load().why)
+		case failed == 0 && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrDied)):
+			// One that took too long may be the load's fault, and one whose worker died under it says nothing of the others.
+			failed++
+			p.tell()
 		default:
-			// One that took too long may be the load's fault; two in a row are not.
-			if failed++; failed > 1 || !errors.Is(err, context.DeadlineExceeded) {
-				p.setHealth(err)
-			}
+			failed++
+			p.setHealth(err)
 		}
 	}
 }

@@ -440,3 +440,37 @@ func TestWorkersThatAreAlwaysTooLargeAreReplacedSeldom(t *testing.T) {
 		t.Errorf("%d replacements in 5 s after it slowed down; at max_backoff 500ms there would be 10", n)
 	}
 }
+
+// A worker dies under a probe; the other one is well.
+func TestProbeThatDiedWithItsWorkerIsAskedAgain(t *testing.T) {
+	cfg := testConfig()
+	cfg.Lanes, cfg.Probe = 1, 10*time.Second
+	p := bare(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a, theirs := handmade(t, p, 0)
+	close(a.proc.reaped)
+	p.join(a)
+	p.setHealth(nil)
+	go p.probes(ctx)
+	if _, err := theirs[1].Read(make([]byte, 1)); err != nil { // the probe has come
+		t.Fatal(err)
+	}
+	b, others := handmade(t, p, 1)
+	p.join(b)
+	a.die(EndSilent, errors.New("killed"), nil)
+	again := make(chan struct{}, 1)
+	go func() {
+		if n, _ := others[1].Read(make([]byte, 1)); n > 0 {
+			again <- struct{}{}
+		}
+	}()
+	select {
+	case <-again:
+	case <-time.After(5 * time.Second):
+		t.Fatal("no golden row was asked for again")
+	}
+	if err := p.health.Load().why; err != nil {
+		t.Errorf("meanwhile it was not healthy: %v", err)
+	}
+}
