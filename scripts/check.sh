@@ -124,7 +124,6 @@ gate "arch rules" go test -count=1 .
 gate "build tags" tags
 gate "race detector" race
 gate "address sanitiser" addresses
-gate "soak of workers that die" env DOUGONG_SOAK=3m go test -count=1 -run Soak ./test/workers
 gate "without cgo" env CGO_ENABLED=0 go build -o /dev/null ./cmd/dougong
 gate "known vulnerabilities" vulnerabilities
 gate "dead links in docs" go run ./scripts/deadlinks .

@@ -66,11 +66,11 @@ func (p *process) capacity() float64 {
 	return float64(result.Total.OK) / result.Total.Seconds
 }
 
-// load offers rate requests a second until stop.
-func (p *process) load(rate float64, fallback bool) *traffic {
+// load offers rate requests a second until stop. Answers of the fallback are good ones.
+func (p *process) load(rate float64) *traffic {
 	p.t.Helper()
 	tr := &traffic{t: p.t}
-	plan := plan(fallback)
+	plan := plan(true)
 	plan.Target = p.http
 	plan.Open = schedule.Constant(rate, time.Hour)
 	ctx, cancel := context.WithCancel(p.ctx)
@@ -122,6 +122,16 @@ func (tr *traffic) window(from, to time.Time) (in []ended) {
 	return in
 }
 
+// byFallback counts the answers that a fallback gave.
+func (tr *traffic) byFallback() (n int) {
+	for _, e := range tr.window(tr.began, time.Now()) {
+		if e.fallback {
+			n++
+		}
+	}
+	return n
+}
+
 // failures are the requests that failed, by their class.
 func failures(in []ended) map[load.Class]int {
 	failed := map[load.Class]int{}
@@ -157,7 +167,7 @@ func TestWorkersMayDieUnderLoad(t *testing.T) {
 	capacity := p.capacity()
 	rate := 0.6 * capacity
 	t.Logf("capacity %.0f requests a second; offered are %.0f", capacity, rate)
-	tr := p.load(rate, false)
+	tr := p.load(rate)
 	time.Sleep(3 * time.Second)
 	normal := tr.window(tr.began.Add(time.Second), tr.began.Add(3*time.Second))
 	t.Logf("normally: p50 %v, p99 %v, failed %v of %d", quantile(normal, 0.5), quantile(normal, 0.99), failures(normal), len(normal))
@@ -207,6 +217,7 @@ func TestWorkersMayDieUnderLoad(t *testing.T) {
 	if n := result.Total.Due - result.Total.OK - result.Total.Unfinished; n > 0 {
 		t.Errorf("%d of %d requests failed: %v %v", n, result.Total.Due, result.Total.Failed, result.Errors)
 	}
+	t.Logf("%d of %d requests were answered by the fallback", tr.byFallback(), result.Total.Due)
 	if n := p.metric("dougong_inference_quarantined_total"); n > 0 {
 		t.Errorf("%.0f inputs were taken into quarantine", n)
 	}
@@ -224,7 +235,7 @@ func TestNullWriteInNativeCode(t *testing.T) {
 	p := up(t, []string{"nativefaults"}, fmt.Sprintf("ORT_TEST_POISON=%.17g", poison), "ORT_TEST_POISON_KIND=segv")
 	p.twoServe()
 	rate := 0.6 * p.capacity()
-	tr := p.load(rate, false)
+	tr := p.load(rate)
 	time.Sleep(time.Second)
 	for i := range times {
 		body := poisoned(poison, float64(i))
@@ -267,7 +278,7 @@ func TestAllWorkersDeadForTenSeconds(t *testing.T) {
 	}
 	p := up(t, nil)
 	p.twoServe()
-	tr := p.load(0.3*p.capacity(), true)
+	tr := p.load(0.3 * p.capacity())
 	time.Sleep(time.Second)
 	begin := time.Now()
 	told := time.Duration(0)

@@ -25,7 +25,7 @@ func TestSoakOfDyingWorkers(t *testing.T) {
 	poison := float64(float32(1 + rand.Float64()))
 	p := up(t, []string{"nativefaults"}, fmt.Sprintf("ORT_TEST_POISON=%.17g", poison), "ORT_TEST_POISON_KIND=segv")
 	p.twoServe()
-	tr := p.load(500, false)
+	tr := p.load(500)
 	ways := []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP}
 	var x, y []float64
 	var first, last usage
@@ -55,8 +55,8 @@ func TestSoakOfDyingWorkers(t *testing.T) {
 	p.twoServe()
 	result := tr.stop()
 	slope, margin := trend(x, y)
-	t.Logf("%v, %d times something happened to a worker; %d requests, failed %v, p99 %v; memory grows by %.0f ± %.0f bytes a second (95 %%) from %.1f MiB; descriptors %d, then %d; threads %d, then %d",
-		length, struck, result.Total.Due, result.Total.Failed, time.Duration(result.Total.Latency.Quantile(0.99)), slope, margin, first.bytes/(1<<20), first.descriptors, last.descriptors, first.threads, last.threads)
+	t.Logf("%v, %d times something happened to a worker; %d requests, failed %v, %d answered by the fallback, p99 %v; memory grows by %.0f ± %.0f bytes a second (95 %%) from %.1f MiB; descriptors %d, then %d; threads %d, then %d",
+		length, struck, result.Total.Due, result.Total.Failed, tr.byFallback(), time.Duration(result.Total.Latency.Quantile(0.99)), slope, margin, first.bytes/(1<<20), first.descriptors, last.descriptors, first.threads, last.threads)
 	if n := result.Total.Due - result.Total.OK - result.Total.Unfinished; n > 0 {
 		t.Errorf("%d of %d requests failed: %v %v", n, result.Total.Due, result.Total.Failed, result.Errors)
 	}
