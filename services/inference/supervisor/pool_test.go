@@ -155,6 +155,13 @@ func (r *running) until(what string, holds func() bool) {
 	}
 }
 
+// cleared tells whether no call is suspected of anything.
+func (r *running) cleared() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.alone) == 0 && r.alonefor == nil && r.suspects.known.Load() == 0
+}
+
 // add asks for one row.
 func (r *running) add(ctx context.Context, a, b float64) (float64, error) {
 	answer := make([]float64, 1)
@@ -225,6 +232,7 @@ func TestDeathCostsNoCall(t *testing.T) {
 			var stop atomic.Bool
 			var answered atomic.Int64
 			var callers sync.WaitGroup
+			defer func() { stop.Store(true); callers.Wait() }()
 			for range 8 {
 				callers.Go(func() {
 					for !stop.Load() {
@@ -246,7 +254,7 @@ func TestDeathCostsNoCall(t *testing.T) {
 				r.workers(2)
 				before := answered.Load()
 				// Who was with the last one has been answered: four deaths in a row would be taken for its own fault.
-				r.until("calls go on", func() bool { return answered.Load() > before+500 && r.suspects.known.Load() == 0 })
+				r.until("calls go on", func() bool { return answered.Load() > before+500 && r.cleared() })
 				if pids := r.pids(); len(pids) > 0 && syscall.Kill(pids[rand.N(len(pids))], signal) == nil {
 					killed++
 				}
