@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/dougong-io/dougong/kit/ramp"
 )
 
 // Config says how the workers of a model are kept.
@@ -35,7 +37,7 @@ type Config struct {
 
 // Batch bounds what is sent together.
 type Batch struct {
-	Rows  int           `json:"rows" doc:"Most rows of a batch. 1: none are made. Requests with more rows are cut into pieces of this size."`
+	Rows  int           `json:"rows" doc:"Most rows of a batch. Requests with more rows are cut into pieces of this size. 1: no batches are made, and requests go whole."`
 	Delay time.Duration `json:"delay" doc:"How long a call waits for others while a worker is free. 0: not at all; batches then form while all workers are busy, and cost no time."`
 }
 
@@ -101,6 +103,11 @@ func (c Config) Validate() error {
 	atLeast("quarantine.entries", c.Quarantine.Entries, 1)
 	positive("quarantine.for", c.Quarantine.For)
 	return errors.Join(faults...)
+}
+
+// backoffOf is how long to wait before try number attempt, which counts from 0, to start a worker again.
+func (c Config) backoffOf(attempt int) time.Duration {
+	return ramp.Backoff{First: c.Backoff, Factor: 2, Most: c.MaxBackoff}.Delay(attempt, 0)
 }
 
 // threads of the engine of one worker.

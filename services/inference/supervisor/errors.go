@@ -13,7 +13,8 @@ var (
 	ErrQuarantined = errors.New("the input is in quarantine")
 	// ErrInput says that the worker found the input to be wrong.
 	ErrInput = errors.New("the input does not fit the model")
-	// ErrDied says that a call was on two workers that died, or on one after which there was no time or no other.
+	// ErrDied says that a worker died under a golden row, which is asked for anew. Other calls go to another worker; where there
+	// is none they end as ErrUnavailable.
 	ErrDied = errors.New("the worker died")
 )
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -161,10 +160,4 @@ func (q *quarantine) list(now time.Time) []Quarantined {
 		return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Reference, b.Reference))
 	})
 	return all
-}
-
-// backoffOf is how long to wait before try number attempt, which counts from 0, to start a worker again.
-func (c Config) backoffOf(attempt int) time.Duration {
-	d := float64(c.Backoff) * math.Pow(2, float64(min(attempt, 60)))
-	return time.Duration(min(d, float64(c.MaxBackoff)))
 }
