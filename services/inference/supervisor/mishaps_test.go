@@ -474,3 +474,29 @@ func TestProbeThatDiedWithItsWorkerIsAskedAgain(t *testing.T) {
 		t.Errorf("meanwhile it was not healthy: %v", err)
 	}
 }
+
+// A worker has answered an earlier call twice: who comes next on that lane finds it, and has not caused it.
+func TestCallIsNotBlamedForWhatWasThereBefore(t *testing.T) {
+	cfg := testConfig()
+	cfg.Lanes = 1
+	p := bare(t, cfg)
+	w, theirs := handmade(t, p, 0)
+	close(w.proc.reaped)
+	p.join(w)
+	if _, err := theirs[1].Write(wire.AppendHeader(nil, wire.Header{Type: wire.TypeAnswer, ID: 1})); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := p.Predict(ctx, make([]float64, 1), []float64{1, 2}); !errors.Is(err, context.DeadlineExceeded) { // there is no other worker
+		t.Errorf("the call: %v", err)
+	}
+	<-w.gone
+	p.others.Wait()
+	if w.end != EndBreach {
+		t.Errorf("the worker's end is %v: %v", w.end, w.cause)
+	}
+	if n := p.suspects.known.Load(); n != 0 {
+		t.Errorf("%d inputs are blamed for it", n)
+	}
+}
